@@ -1,0 +1,83 @@
+"""Where the noun starts in a word that carries attached particles: the و ف ب ك ل that spans leave out.
+
+    وبريف -> بريف -> ريف      ولاية stays ولاية      للجيش -> لجيش (the span's text is the raw slice)
+
+One letter at a time is taken off while the rest is known to be the commoner word, by a table of word-form
+counts (the frequency test of light stemmers). The future س stands before verbs alone, never before a
+mention, so it is not taken off.
+"""
+
+import unicodedata
+from dataclasses import dataclass
+from pathlib import Path
+
+from marsad.errors import ArtifactError
+
+_CONJUNCTIONS = "وف"
+_PREPOSITIONS = "بكل"
+_ARTICLE = "ال"
+
+
+@dataclass(frozen=True, slots=True)
+class Proclitics:
+    """Counts of word forms in raw text, and the ratio from which a rest counts as the commoner word."""
+
+    counts: dict[str, int]
+    ratio: float = 0.5
+
+    @classmethod
+    def read(cls, path: str | Path) -> "Proclitics":
+        """Read a table of `form TAB count` lines; raises ArtifactError with file and line."""
+        counts = {}
+        for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), 1):
+            form, _, count = line.partition("\t")
+            if not count.isdecimal():
+                raise ArtifactError(
+                    f"{path}:{number}: expected a word form, a tab and a count, found {line!r}"
+                )
+            counts[form] = int(count)
+        return cls(counts)
+
+    def length(self, word: str) -> int:
+        """The number of leading characters of the raw `word` that are proclitics, joiners included."""
+        letters, positions = _skeleton(word)
+        taken = self._taken(letters)
+        return positions[taken] if taken else 0
+
+    def _taken(self, letters: str) -> int:
+        taken = 0
+        for allowed in (_CONJUNCTIONS, _PREPOSITIONS):
+            rest = letters[taken:]
+            if len(rest) > 1 and rest[0] in allowed and self._is_attached(rest):
+                taken += 1
+        return taken
+
+    def _is_attached(self, form: str) -> bool:
+        rest = form[1:]
+        if rest[0].isdecimal():
+            return True
+        if form.startswith("لل"):  # ل + ال: the article's alef is not written
+            rest = _ARTICLE + form[2:]
+        whole, part = self.counts.get(form, 0), self.counts.get(rest, 0)
+        return part > 0 and part >= self.ratio * whole
+
+
+def leading(text: str) -> bool:
+    """Whether `text`, the part of a word before a span, is nothing but proclitics."""
+    letters, _ = _skeleton(text)
+    if letters and letters[0] in _CONJUNCTIONS:
+        letters = letters[1:]
+    return letters in ("", *_PREPOSITIONS, "س")
+
+
+def _skeleton(word: str) -> tuple[str, list[int]]:
+    """The letters and digits of a word without marks, tatweel and joiners, each with its raw position."""
+    letters, positions = [], []
+    for position, character in enumerate(word):
+        if character == "ـ":
+            continue
+        for folded in unicodedata.normalize("NFKC", character):
+            if folded.isalnum():
+                letters.append(folded)
+                positions.append(position)
+    return "".join(letters), positions

@@ -1,0 +1,93 @@
+"""The text handling of an encoder, all of it inside its `tokenizer.json`.
+
+Normalisation follows AraBERT v0.2's preprocessing without segmentation (ArabertPreprocessor of
+github.com/aub-mind/arabert): marks and tatweel go, Arabic-Indic digits become ASCII, every sign
+other than a letter or digit stands alone, and so do digits beside Arabic letters. It is written as a
+`tokenizers` pipeline so that each piece keeps its offsets into the caller's raw string.
+"""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+
+from marsad.errors import ConfigError
+
+SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+
+_ARABIC = r"[\u0621-\u063A\u0641-\u064A\u0671-\u06D3]"
+
+
+def normalizer() -> normalizers.Normalizer:
+    """Folds what writers vary without meaning to: marks, joiners, digit shapes, presentation forms."""
+    digits = [
+        normalizers.Replace(chr(zero + value), str(value)) for zero in (0x0660, 0x06F0) for value in range(10)
+    ]
+    return normalizers.Sequence(
+        [
+            normalizers.NFKC(),
+            # all marks, formats (bidi, joiners, BOM), private use and tatweel; controls but white space
+            normalizers.Replace(Regex(r"[\p{M}\p{Cf}\p{Co}\x{0640}]|(?!\s)\p{Cc}"), ""),
+            normalizers.Replace("ی", "ي"),
+            normalizers.Replace("ک", "ك"),
+            *digits,
+        ]
+    )
+
+
+def pre_tokenizer() -> pre_tokenizers.PreTokenizer:
+    """Splits at white space, around every sign, and between digits and Arabic letters."""
+    beside_arabic = rf"[0-9]+(?={_ARABIC})|(?<={_ARABIC})[0-9]+"
+    return pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.WhitespaceSplit(),
+            pre_tokenizers.Split(Regex(r"[^\p{L}\p{N}]"), "isolated"),
+            pre_tokenizers.Split(Regex(beside_arabic), "isolated"),
+        ]
+    )
+
+
+def build(vocabulary: dict[str, int]) -> Tokenizer:
+    """A WordPiece tokenizer over `vocabulary` with marsad's text handling."""
+    missing = [token for token in SPECIAL_TOKENS if token not in vocabulary]
+    if missing:
+        raise ConfigError(f"the vocabulary lacks {', '.join(missing)}; a BERT vocabulary is expected")
+    model = models.WordPiece(vocab=vocabulary, unk_token="[UNK]", max_input_chars_per_word=100)
+    tokenizer = Tokenizer(model)
+    _equip(tokenizer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[(token, vocabulary[token]) for token in ("[CLS]", "[SEP]")],
+    )
+    tokenizer.add_special_tokens(list(SPECIAL_TOKENS))
+    return tokenizer
+
+
+def train(texts: Iterable[str], size: int, min_frequency: int = 2) -> Tokenizer:
+    """Train a WordPiece vocabulary of `size` pieces on raw texts."""
+    learner = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    _equip(learner)
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=size, min_frequency=min_frequency, special_tokens=list(SPECIAL_TOKENS), limit_alphabet=400
+    )
+    learner.train_from_iterator(texts, trainer)
+    return build(learner.get_vocab())
+
+
+def save(tokenizer: Tokenizer, directory: Path, max_length: int) -> None:
+    """Write `tokenizer.json` and the `tokenizer_config.json` that keeps transformers from rebuilding it."""
+    tokenizer.save(str(directory / "tokenizer.json"))
+    names = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
+    config = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": max_length,
+        **dict(zip(names, SPECIAL_TOKENS, strict=True)),
+    }
+    (directory / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
+def _equip(tokenizer: Tokenizer) -> None:
+    tokenizer.normalizer = normalizer()
+    tokenizer.pre_tokenizer = pre_tokenizer()
