@@ -12,6 +12,7 @@ from typing import Any, TypeVar, Union
 import yaml
 
 from marsad.errors import ConfigError
+from marsad.schema import LABELS
 
 T = TypeVar("T")
 
@@ -114,3 +115,183 @@ def _scalar(hint: type, value: Any, where: str, problems: list[str]) -> Any:
         return value
     problems.append(f"{where}: expected {hint.__name__}, found {value!r}")
     return value
+
+
+# Pretraining ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class DataSection:
+    """What is read: JSONL of the gold's shape or CoNLL (token TAB tag), by paths from the working directory."""
+
+    train: tuple[str, ...]
+    labels: tuple[str, ...] = LABELS
+    dev: tuple[str, ...] = ()  # documents that choose the epoch; without them, a share of the paragraphs does
+    dev_share: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not 0 < self.dev_share < 0.5:
+            raise ConfigError(f"dev_share: {self.dev_share} is not between 0 and 0.5")
+        if len(set(self.labels)) != len(self.labels) or not self.labels:
+            raise ConfigError(f"labels: expected distinct names, found {list(self.labels)}")
+
+
+@dataclass(frozen=True)
+class WindowSection:
+    """Word pieces read at once, special tokens not counted, and those that neighbouring windows share."""
+
+    size: int = 126
+    overlap: int = 32
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.overlap < self.size / 2:
+            raise ConfigError(f"overlap: {self.overlap} is not below half of size {self.size}")
+
+
+@dataclass(frozen=True)
+class TrainingSection:
+    """Fine-tuning with transformers' Trainer; batch_size counts windows a device."""
+
+    epochs: int = 30
+    batch_size: int = 8
+    learning_rate: float = 5e-4
+    warmup: float = 0.1  # share of the steps
+    weight_decay: float = 0.01
+    dropout: float = 0.1
+    seed: int = 1
+
+
+@dataclass(frozen=True)
+class CrossvalSection:
+    """Leave-one-report-out, repeated with each seed."""
+
+    seeds: tuple[int, ...] = (1, 2, 3)
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """`python -m train run|fit|crossval|evaluate|export`: a named-entity reader from annotated reports."""
+
+    name: str
+    encoder: str  # a directory, or a name on the model hub
+    data: DataSection
+    proclitics: str = "models/encoder/proclitics.tsv"
+    window: WindowSection = field(default_factory=WindowSection)
+    training: TrainingSection = field(default_factory=TrainingSection)
+    crossval: CrossvalSection = field(default_factory=CrossvalSection)
+    runs: str = "runs"
+
+    @property
+    def directory(self) -> Path:
+        """Where the run writes."""
+        return Path(self.runs) / self.name
+
+
+@dataclass(frozen=True)
+class PretrainSource:
+    """Files of the corpus (a name or glob) and how often an epoch passes over them: 0.5, 1, 2 times."""
+
+    files: str
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.weight <= 0:
+            raise ConfigError(f"weight: {self.weight} of {self.files!r} is not positive; leave the source out instead")
+
+
+@dataclass(frozen=True)
+class PretrainVocabulary:
+    """A WordPiece vocabulary to learn from a share of the documents, or a directory that has one."""
+
+    size: int = 16_000
+    sample: float = 0.3
+    directory: str | None = None
+
+
+@dataclass(frozen=True)
+class PretrainWord2Vec:
+    """Word vectors of the pieces as the first embeddings: how they are learned and scaled."""
+
+    algorithm: typing.Literal["cbow", "skip-gram"] = "cbow"
+    tokens: int = 100_000_000
+    window: int = 5
+    negative: int = 8
+    epochs: int = 1
+    std: float = 0.02
+
+
+@dataclass(frozen=True)
+class PretrainShape:
+    """The shape of the BERT encoder."""
+
+    layers: int = 4
+    hidden: int = 256
+    heads: int = 4
+    intermediate: int = 1024
+    positions: int = 512
+
+    def __post_init__(self) -> None:
+        if self.hidden % self.heads:
+            raise ConfigError(f"hidden: {self.hidden} does not divide into {self.heads} heads")
+
+
+@dataclass(frozen=True)
+class PretrainPhase:
+    """A share of the budget at one sequence length; `batch` counts the sequences of an update, all processes."""
+
+    length: int
+    batch: int
+    share: float
+
+
+@dataclass(frozen=True)
+class PretrainTraining:
+    """Masked language modelling; the budget is `tokens` (exact to repeat) or `minutes` (ends on time)."""
+
+    phases: tuple[PretrainPhase, ...]
+    tokens: int | None = None
+    minutes: float | None = None
+    learning_rate: float = 1e-3
+    warmup: float = 0.05
+    weight_decay: float = 0.01
+    beta2: float = 0.98
+    clip: float = 1.0
+    dropout: float = 0.0
+    mask_rate: float = 0.15
+    accumulate: int = 1
+    compile: bool = False
+    evaluate_steps: int = 500
+    evaluate_sequences: int = 256
+    checkpoint_minutes: float = 5.0
+    checkpoint_steps: int | None = None
+
+    def __post_init__(self) -> None:
+        if (self.tokens is None) == (self.minutes is None):
+            raise ConfigError("tokens, minutes: give one of them as the budget, and null for the other")
+        total = sum(phase.share for phase in self.phases)
+        if abs(total - 1) > 1e-6:
+            raise ConfigError(f"phases: their shares add up to {total:g}, not 1")
+
+
+@dataclass(frozen=True)
+class PretrainConfig:
+    """`python -m train pretrain`: an encoder from raw text, or from a directory that was packed before."""
+
+    run: str
+    training: PretrainTraining
+    corpus: str | None = None
+    packed: str | None = None
+    sources: tuple[PretrainSource, ...] = ()
+    exclude: tuple[str, ...] = ()
+    heldout: float = 0.002
+    seed: int = 0
+    vocabulary: PretrainVocabulary = field(default_factory=PretrainVocabulary)
+    word2vec: PretrainWord2Vec | None = None
+    shape: PretrainShape = field(default_factory=PretrainShape)
+
+    def __post_init__(self) -> None:
+        if (self.corpus is None) == (self.packed is None):
+            raise ConfigError("corpus, packed: give one of them, raw text or packed shards, and null for the other")
+        too_long = [p.length for p in self.training.phases if not 3 < p.length <= self.shape.positions]
+        if too_long:
+            raise ConfigError(f"training.phases: lengths {too_long} are outside 4 to {self.shape.positions} positions")

@@ -21,9 +21,7 @@ _ARABIC = r"[\u0621-\u063A\u0641-\u064A\u0671-\u06D3]"
 
 def normalizer() -> normalizers.Normalizer:
     """Folds what writers vary without meaning to: marks, joiners, digit shapes, presentation forms."""
-    digits = [
-        normalizers.Replace(chr(zero + value), str(value)) for zero in (0x0660, 0x06F0) for value in range(10)
-    ]
+    digits = [normalizers.Replace(chr(zero + value), str(value)) for zero in (0x0660, 0x06F0) for value in range(10)]
     return normalizers.Sequence(
         [
             normalizers.NFKC(),

@@ -25,14 +25,16 @@ MANIFEST = "manifest.json"
 MODEL_VARIABLE = "MARSAD_MODEL"
 DEFAULT_MODEL = Path("models/ner")
 
+#: The graph of each precision.
+GRAPHS: dict[str, str] = {"fp32": "onnx/model.onnx", "int8": "onnx/model_int8.onnx"}
+
 #: The files of format 1, in the order a reader meets them.
 FILES: tuple[str, ...] = (
     "config.json",
     "model.safetensors",
     "tokenizer.json",
     "tokenizer_config.json",
-    "onnx/model.onnx",
-    "onnx/model_int8.onnx",
+    *GRAPHS.values(),
     "proclitics.tsv",
     "golden.jsonl",
     "README.md",
@@ -50,6 +52,7 @@ class Manifest:
     overlap: int  # pieces that neighbouring windows share
     marsad_version: str
     metrics: Mapping[str, Any] = field(default_factory=dict)
+    trained_on: tuple[str, ...] = ()  # SHA-256 of every training text: no figure on these means anything
     files: Mapping[str, str] = field(default_factory=dict)  # path -> SHA-256
     format: int = FORMAT
 
@@ -112,6 +115,11 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def text_hash(text: str) -> str:
+    """The SHA-256 of a text in UTF-8, as `trained_on` has it."""
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
 def _manifest(path: Path, tree: Any) -> Manifest:
     if not isinstance(tree, dict) or tree.get("format") != FORMAT:
         found = tree.get("format") if isinstance(tree, dict) else tree
@@ -122,7 +130,7 @@ def _manifest(path: Path, tree: Any) -> Manifest:
             f"{path}: missing keys: {', '.join(sorted(names - tree.keys())) or 'none'}; "
             f"unknown keys: {', '.join(sorted(tree.keys() - names)) or 'none'}"
         )
-    return Manifest(**{**tree, "labels": tuple(tree["labels"])})
+    return Manifest(**{**tree, "labels": tuple(tree["labels"]), "trained_on": tuple(tree["trained_on"])})
 
 
 def _verify(directory: Path, manifest: Manifest) -> None:

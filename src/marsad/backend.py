@@ -13,12 +13,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from marsad.artifact import GRAPHS
 from marsad.errors import ArtifactError, MissingExtraError
 
 Ids = NDArray[np.int32]
 Logits = NDArray[np.float32]
-
-GRAPHS: dict[str, str] = {"fp32": "onnx/model.onnx", "int8": "onnx/model_int8.onnx"}
 
 
 class Backend(Protocol):
@@ -81,16 +80,12 @@ class TorchBackend:
             import torch
             from transformers import AutoModelForTokenClassification
         except ImportError:
-            raise MissingExtraError(
-                "this device needs torch and transformers: pip install 'marsad[torch]'"
-            ) from None
+            raise MissingExtraError("this device needs torch and transformers: pip install 'marsad[torch]'") from None
         if device == "cuda" and not torch.cuda.is_available():
             raise ArtifactError("device cuda: torch sees no CUDA device here; use --device cpu")
         self._torch: Any = torch
         self._device = device
-        model = AutoModelForTokenClassification.from_pretrained(
-            directory, dtype=torch.float32, local_files_only=True
-        )
+        model = AutoModelForTokenClassification.from_pretrained(directory, dtype=torch.float32, local_files_only=True)
         self._model = model.to(device).eval()
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="marsad")
 

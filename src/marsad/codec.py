@@ -27,9 +27,7 @@ def to_tags(text: str, words: Words, spans: Iterable[Span]) -> list[str]:
     spans = sorted(spans)
     for one, other in pairwise(spans):
         if other.start < one.end:
-            raise AlignmentError(
-                f"{_name(text, one)} and {_name(text, other)} overlap; spans are flat, keep one"
-            )
+            raise AlignmentError(f"{_name(text, one)} and {_name(text, other)} overlap; spans are flat, keep one")
     tags = ["O"] * len(words)
     firsts = {start: index for index, (start, _) in enumerate(words)}
     lasts = {end: index for index, (_, end) in enumerate(words)}
@@ -42,9 +40,7 @@ def to_tags(text: str, words: Words, spans: Iterable[Span]) -> list[str]:
     return tags
 
 
-def to_spans(
-    text: str, words: Words, tags: Sequence[str], proclitics: Proclitics | None = None
-) -> list[Span]:
+def to_spans(text: str, words: Words, tags: Sequence[str], proclitics: Proclitics | None = None) -> list[Span]:
     """The spans of a tag sequence: signs at their edges dropped, proclitics of the first word left out.
 
     An I- tag that continues nothing starts a span, as in the CoNLL evaluation script.
@@ -76,9 +72,7 @@ def runs(tags: Sequence[str]) -> list[tuple[int, int, str]]:
     return found
 
 
-def _fit(
-    text: str, words: Words, span: Span, firsts: dict[int, int], lasts: dict[int, int]
-) -> tuple[int, int]:
+def _fit(text: str, words: Words, span: Span, firsts: dict[int, int], lasts: dict[int, int]) -> tuple[int, int]:
     """The first and last word of a span that starts at a word or behind its proclitics."""
     last = lasts.get(span.end)
     if last is None or not 0 <= span.start < span.end:
@@ -88,9 +82,7 @@ def _fit(
         start -= 1
     first = firsts.get(start, last + 1)
     if first > last or span.start >= words[first][1] or not leading(text[start : span.start]):
-        raise AlignmentError(
-            f"{_name(text, span)} starts neither where a word starts nor behind the proclitics of one"
-        )
+        raise AlignmentError(f"{_name(text, span)} starts neither where a word starts nor behind the proclitics of one")
     for index in (first, last):
         word = text[slice(*words[index])]
         if is_sign(word):

@@ -179,9 +179,7 @@ def decode(logits: Logits, tags: Sequence[str]) -> tuple[NDArray[np.intp], NDArr
 
 def _allowed(tags: Sequence[str]) -> NDArray[np.bool_]:
     """allowed[a, b]: whether tag b may follow tag a; the start of a text counts as O, tag 0."""
-    return np.array(
-        [[not b.startswith("I-") or (a[1:] == b[1:] and a != "O") for b in tags] for a in tags], np.bool_
-    )
+    return np.array([[not b.startswith("I-") or (a[1:] == b[1:] and a != "O") for b in tags] for a in tags], np.bool_)
 
 
 def _viterbi(scores: NDArray[np.float64], allowed: NDArray[np.bool_]) -> NDArray[np.intp]:

@@ -1,0 +1,316 @@
+"""The command line: `marsad extract`, `marsad info`, `marsad selftest`.
+
+Exit codes: 0 all is well, 1 some data is bad (the rest was done), 2 wrong usage or no model.
+Errors are one line on stderr; --debug adds the traceback.
+"""
+
+import argparse
+import io
+import os
+import sys
+import traceback
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from importlib.metadata import version
+from itertools import tee
+from pathlib import Path
+from typing import Any, NoReturn, TextIO, TypeAlias
+
+from tqdm import tqdm
+
+from marsad import __version__, artifact
+from marsad.artifact import GRAPHS, Manifest
+from marsad.errors import ArtifactError, ConfigError, DataError, MarsadError
+from marsad.extractor import Extractor, load
+from marsad.formats import READERS, WRITERS, BadRecord, Reader, Record, Source, brat, html, jsonl
+from marsad.formats.offsets import UNITS
+from marsad.formats.records import name_of
+from marsad.schema import Document, Span
+
+#: What `selftest` asks of int8: of the spans that are golden or found, the share that is both.
+INT8_AGREEMENT = 0.99
+
+_VNNI = ("avx512_vnni", "avx_vnni", "asimddp")  # the last is ARM's dot product
+
+Input: TypeAlias = tuple[Source, Reader]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command that `argv` names and return its exit code."""
+    args = _parser().parse_args(argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # whatever the locale, what we write is UTF-8
+        sys.stdout.reconfigure(encoding="utf-8", newline="\n")
+    try:
+        code: int = args.run(args)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        # the reader has what it wanted; the interpreter flushes once more at exit, into nothing
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return 130
+    except (MarsadError, OSError) as error:
+        if args.debug:
+            traceback.print_exc()
+        print(f"marsad: {error}", file=sys.stderr)
+        return 1 if isinstance(error, DataError) else 2
+
+
+# Arguments --------------------------------------------------------------------------------------
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def _parser() -> _Parser:
+    parser = _Parser(prog="marsad", description="Reads who, where, how many and when in Arabic conflict news.")
+    parser.add_argument("--version", action="version", version=f"marsad {__version__}")
+    common = _Parser(add_help=False)
+    common.add_argument(
+        "--model", metavar="DIR", help=f"the artifact; else ${artifact.MODEL_VARIABLE}, else ./models/ner"
+    )
+    common.add_argument("--no-progress", action="store_true", help="no progress bar on a terminal")
+    common.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_extract(commands.add_parser("extract", parents=[common], help="find the entities of texts"))
+    info = commands.add_parser("info", parents=[common], help="what the artifact is")
+    info.set_defaults(run=_info)
+    selftest = commands.add_parser("selftest", parents=[common], help="prove the artifact on this machine")
+    selftest.set_defaults(run=_selftest)
+    return parser
+
+
+def _add_extract(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=_extract)
+    parser.description = (
+        "Finds the entities of texts. A .txt file is one document, a line of a .jsonl file is one "
+        '({"id", "text", …}, other keys kept), a directory is its .txt and .jsonl files, - is stdin. '
+        "A bad line or document is told on stderr, has an error line in JSONL, and stops nothing; exit code 1."
+    )
+    add = parser.add_argument
+    add("inputs", nargs="+", metavar="FILE|DIR|-", help="what to read")
+    add("--input-format", choices=("txt", "jsonl"), default="txt", help="of stdin and files of other names")
+    add("--format", choices=(*WRITERS, "brat"), help="default: table on a terminal, else jsonl")
+    add("--output", metavar="F", help="the file to write, for brat the directory; default: stdout")
+    add("--offsets", choices=tuple(UNITS), default="codepoints", help="what JSONL offsets count")
+    add("--device", choices=("cpu", "cuda", "torch"), default="cpu", help="cuda and torch are extras")
+    add("--precision", choices=tuple(GRAPHS), default="fp32", help="int8 is faster; see marsad selftest")
+    add("--threads", type=_positive, metavar="N", help="default: all cores")
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1, found {text!r}")
+    return int(text)
+
+
+# extract ----------------------------------------------------------------------------------------
+
+
+def _extract(args: argparse.Namespace) -> int:
+    to_terminal = args.output is None and sys.stdout.isatty()
+    args.format = args.format or ("table" if to_terminal else "jsonl")
+    inputs = list(_inputs(args.inputs, args.input_format))
+    _check(args, [source for source, _ in inputs])
+    extractor = load(args.model, device=args.device, precision=args.precision, threads=args.threads)
+    results = _results(extractor, _records(inputs))
+    files_are_documents = all(read is READERS["txt"] for _, read in inputs)
+    with _bar(args, len(inputs) if files_are_documents else None, hide=to_terminal) as bar:
+        watch = _Watch(bar)
+        _write(args, extractor.manifest.labels, watch.over(results))
+    return 1 if watch.bad else 0
+
+
+def _inputs(names: Sequence[str], other: str) -> Iterator[Input]:
+    """Every file to read, in order; a directory's in order of their paths."""
+    readers: Mapping[str, Reader] = {".txt": READERS["txt"], ".jsonl": partial(jsonl.read, annotated=False)}
+    for name in names:
+        path = Path(name)
+        if name == "-":
+            yield sys.stdin.buffer, readers[f".{other}"]
+        elif path.is_dir():
+            files = [f for f in sorted(path.rglob("*")) if f.suffix in readers and not f.is_dir()]
+            if not files:
+                raise ConfigError(f"{name_of(path)}: a directory without .txt or .jsonl files")
+            yield from ((file, readers[file.suffix]) for file in files)
+        else:
+            yield path, readers.get(path.suffix, readers[f".{other}"])
+
+
+def _check(args: argparse.Namespace, sources: Sequence[Source]) -> None:
+    """Raise ConfigError where the arguments contradict each other or the output would replace an input."""
+    if args.inputs.count("-") > 1:
+        raise ConfigError("stdin (-) can be read once; give it once")
+    if args.offsets != "codepoints" and args.format != "jsonl":
+        raise ConfigError(f"--offsets {args.offsets} is for --format jsonl alone, not {args.format}")
+    if args.format == "brat" and args.output is None:
+        raise ConfigError("--format brat writes a directory; name it with --output DIR")
+    if args.device == "torch" and args.precision == "int8":
+        raise ConfigError("--precision int8 needs ONNX Runtime; leave out --device torch")
+    if args.output is None:
+        return
+    paths = {Path(source).resolve() for source in sources if isinstance(source, str | Path)}
+    if Path(args.output).resolve() in (paths | {path.parent for path in paths}):
+        raise ConfigError(f"--output {args.output} is or holds an input; write somewhere else")
+
+
+def _records(inputs: Iterable[Input]) -> Iterator[Record]:
+    for source, read in inputs:
+        yield from read(source)
+
+
+def _results(extractor: Extractor, records: Iterable[Record]) -> Iterator[Record]:
+    """Each document with its entities; `tee` holds no more than the extractor reads ahead."""
+    kept, ahead = tee(records)
+    # an empty text in the place of a bad record keeps the two streams in step
+    texts = ("" if isinstance(record, BadRecord) else record.text for record in ahead)
+    for record, found in zip(kept, extractor.batch_or_error(texts), strict=True):
+        if isinstance(record, BadRecord):
+            yield record
+        elif isinstance(found, DataError):
+            yield BadRecord(record.id, None, str(found), record.id)
+        else:
+            yield Document(record.id, record.text, tuple(found), record.extra)
+
+
+class _Watch:
+    """Counts the bad records that pass, tells each on stderr, and moves the progress bar on."""
+
+    def __init__(self, bar: "tqdm[Any]") -> None:
+        self.bad = 0
+        self._bar = bar
+
+    def over(self, records: Iterable[Record]) -> Iterator[Record]:
+        for record in records:
+            if isinstance(record, BadRecord):
+                self.bad += 1
+                self._bar.write(f"marsad: {record}", file=sys.stderr)
+            yield record
+            self._bar.update()
+
+
+def _bar(args: argparse.Namespace, total: int | None, hide: bool = False) -> "tqdm[Any]":
+    """A progress bar on stderr where that is a terminal."""
+    hidden = hide or args.no_progress or not sys.stderr.isatty()
+    return tqdm(total=total, unit=" documents", file=sys.stderr, disable=hidden)
+
+
+def _write(args: argparse.Namespace, labels: Sequence[str], records: Iterable[Record]) -> None:
+    if args.format == "jsonl":
+        with _output(args.output) as stream:
+            jsonl.write(records, stream, args.offsets)
+        return
+    documents = (record for record in records if isinstance(record, Document))
+    if args.format == "brat":
+        brat.write(documents, Path(args.output))
+        return
+    write = partial(html.write, labels=labels) if args.format == "html" else WRITERS[args.format]
+    with _output(args.output) as stream:
+        write(documents, stream)
+
+
+@contextmanager
+def _output(name: str | None) -> Iterator[TextIO]:
+    if name is None:
+        yield sys.stdout
+        return
+    with Path(name).open("w", encoding="utf-8", newline="\n") as stream:
+        yield stream
+
+
+# info -------------------------------------------------------------------------------------------
+
+
+def _info(args: argparse.Namespace) -> int:
+    directory = artifact.find(args.model)
+    manifest = artifact.read_manifest(directory)
+    for name, value in _facts(directory, manifest):
+        print(f"{name:<10}{value}")
+    return 0
+
+
+def _facts(directory: Path, manifest: Manifest) -> Iterator[tuple[str, str]]:
+    yield "model", f"{manifest.name} in {name_of(directory)}"
+    yield "labels", " ".join(manifest.labels)
+    yield "encoder", ", ".join(f"{key} {value}" for key, value in manifest.encoder.items())
+    yield "window", f"{manifest.window} pieces, {manifest.overlap} shared with the next"
+    yield "written", f"by marsad {manifest.marsad_version}, format {manifest.format}"
+    for name, digest in manifest.files.items():
+        size = (directory / name).stat().st_size
+        yield "file", f"{name:<24}{size / 2**20:>9.2f} MiB  {digest[:12]}"
+    yield "hashes", f"{len(manifest.files)} files agree with their SHA-256"
+    for name, value in _flat(manifest.metrics):
+        yield "metric", f"{name} {value}"
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+# selftest ---------------------------------------------------------------------------------------
+
+
+def _selftest(args: argparse.Namespace) -> int:
+    directory = artifact.find(args.model)
+    artifact.read_manifest(directory)  # hold the golden texts themselves against their hash before all else
+    golden = _golden(directory / "golden.jsonl")
+    expected = sum(len(document.entities) for document in golden)
+    print(f"cpu   onnxruntime {version('onnxruntime')}, {_vnni()}")
+    agreed = {}
+    for precision in GRAPHS:
+        equal, found = _compare(args, load(directory, precision=precision), golden)
+        agreed[precision] = equal / (expected + found - equal)  # of the spans in either, those in both
+        verdict = _verdict(precision, agreed[precision])
+        print(f"{precision}  {equal} of {expected} spans equal, {found - equal} beside them: {verdict}", flush=True)
+    return 0 if agreed["fp32"] == 1 else 1
+
+
+def _golden(path: Path) -> list[Document]:
+    golden = []
+    for record in jsonl.read(path):
+        if isinstance(record, BadRecord):
+            raise ArtifactError(f"{record}; write the artifact again")
+        golden.append(record)
+    if not any(document.entities for document in golden):
+        raise ArtifactError(f"{path}: holds no spans, so it proves nothing; write the artifact again")
+    return golden
+
+
+def _compare(args: argparse.Namespace, extractor: Extractor, golden: Sequence[Document]) -> tuple[int, int]:
+    """How many spans are equal to the golden ones, and how many were found in all."""
+    equal = found = 0
+    with _bar(args, len(golden)) as bar:
+        texts = (document.text for document in golden)
+        for document, entities in zip(golden, extractor.batch(texts), strict=True):
+            spans = {Span(entity.start, entity.end, entity.label) for entity in entities}
+            equal += len(spans.intersection(document.entities))
+            found += len(spans)
+            bar.update()
+    return equal, found
+
+
+def _verdict(precision: str, agreement: float) -> str:
+    if agreement == 1:
+        return "exact"
+    if precision == "fp32":
+        return "differs from the machine that wrote the artifact; do not trust it here, and report this"
+    share = f"{100 * agreement:.1f} %"
+    if agreement >= INT8_AGREEMENT:
+        return f"{share}, fit for use"
+    return f"{share}, less than {100 * INT8_AGREEMENT:.0f} %; use fp32 on this machine (--precision fp32)"
+
+
+def _vnni(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """Whether the CPU multiplies int8 natively, where the system says so."""
+    if not cpuinfo.is_file():
+        return "VNNI unknown (no /proc/cpuinfo)"
+    flags = set(cpuinfo.read_text(encoding="utf-8", errors="replace").split())
+    return ", ".join(name for name in _VNNI if name in flags) or "no VNNI"

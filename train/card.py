@@ -1,0 +1,89 @@
+"""The model card of an artifact, written from the run."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from marsad.artifact import Manifest
+from marsad.schema import Document
+from marsad.words import words_of
+from train import crossval
+from train.config import RunConfig
+
+_LICENCES = {
+    "annotations/gold.jsonl": "annotations CC BY 4.0; texts of their publishers, quoted for research",
+    "annotations/authored.jsonl": "texts and annotations by the project, CC BY 4.0",
+}
+
+
+def render(config: RunConfig, about: Manifest, documents: Sequence[Document]) -> str:
+    """The card: what the model reads, what it was trained on, how it did on held-out reports, its limits."""
+    words = sum(len(words_of(document.text)) for document in documents)
+    counts = {label: sum(s.label == label for d in documents for s in d.entities) for label in about.labels}
+    parity = about.metrics["parity"]
+    sources = "\n".join(f"- `{path}` ({_LICENCES.get(path, 'your own data')})" for path in config.data.train)
+    return f"""---
+language: ar
+pipeline_tag: token-classification
+library_name: transformers
+---
+
+# {about.name}
+
+Named entities of Arabic conflict news: {", ".join(about.labels)}. Written by marsad {about.marsad_version}.
+
+- Encoder: `{about.encoder["name"]}`{_encoder_note(config)}
+- Reads windows of {about.window} word pieces that share about {about.overlap}; texts of any length.
+- Trained on {len(documents)} reports, {words:,} words, entities: {_join(counts)}:
+
+{sources}
+
+## Held-out results
+
+{_results(about.metrics)}
+
+## Exactness
+
+- ONNX Runtime against torch on the training texts, same fp16-rounded weights: largest difference of a logit
+  {parity["onnx_torch_largest_logit_difference"]:.1e}.
+- int8 against fp32 on the same texts: {parity["int8_fp32_span_agreement"]:.1%} of the spans are the same.
+  `marsad selftest` repeats the comparison on your machine.
+
+## Scores
+
+An entity's score is the least probability that the model gives to a tag of its words. It is not calibrated.
+
+## Limits
+
+Written for news prose in Modern Standard Arabic about armed conflict. Dialect, poetry and other subjects were
+not measured. The scheme annotates parties and places by function, see the annotation guidelines of the project.
+
+## Use
+
+    import marsad
+    extractor = marsad.load("{about.name}")  # this directory
+    extractor("أعلنت وزارة الدفاع السورية مقتل 15 عنصرا في ريف حلب يوم الأربعاء.")
+
+    from transformers import pipeline
+    pipeline("token-classification", "{about.name}", dtype="float32")  # first-piece labels, without constraints
+"""
+
+
+def _encoder_note(config: RunConfig) -> str:
+    path = Path(config.encoder) / "training.json"
+    if not path.is_file():
+        return ""
+    training = json.loads(path.read_text(encoding="utf-8"))
+    tokens = training.get("tokens_seen")
+    return f", pretrained by the project on {tokens / 1e6:.1f} million word pieces of raw text" if tokens else ""
+
+
+def _results(metrics: Any) -> str:
+    if "crossval" not in metrics:
+        return "None: this run was not cross-validated, so no figure is stated."
+    return crossval.render(metrics["crossval"])
+
+
+def _join(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {label}" for label, count in counts.items())

@@ -1,0 +1,175 @@
+"""Annotated reports into labelled windows: the same words, pieces and windows that inference reads.
+
+report -> words + tags -> pieces -> windows     each word is learned in the window that judges it,
+                                                by its first piece; all other pieces carry no label
+"""
+
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from datasets import Dataset
+from tokenizers import Tokenizer
+
+from marsad.codec import runs, to_tags
+from marsad.encode import Encoding, Window, encode, windows_of
+from marsad.errors import AlignmentError, DataError
+from marsad.formats import READERS, BadRecord
+from marsad.schema import Document, Span, tags_of
+from marsad.words import words_of
+from train.config import WindowSection
+
+IGNORED = -100  # the label that torch's cross entropy leaves out
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Training windows, and how many entities had words in two of them (learned in both, none is lost)."""
+
+    dataset: Dataset
+    entities: int
+    cut: int
+
+
+def read_documents(paths: Iterable[str | Path], labels: Sequence[str]) -> list[Document]:
+    """Read annotated files (.jsonl, .conll) and hold every span against its text.
+
+    Raises DataError with all problems at once, each with file and line.
+    """
+    documents: list[Document] = []
+    problems: list[str] = []
+    for path in map(Path, paths):
+        if path.suffix not in (".jsonl", ".conll"):
+            raise DataError(f"{path}: annotated files are .jsonl or .conll")
+        records = list(READERS[path.suffix[1:]](path))
+        for index, record in enumerate(records):
+            if isinstance(record, BadRecord):
+                problems.append(str(record))
+                continue
+            problem = find_problem(record, labels)
+            if problem:
+                problems.append(f"{path}:{_line(path, index)}: {record.id}: {problem}")
+            documents.append(record)
+    if problems:
+        raise DataError("\n".join(problems))
+    return documents
+
+
+def _line(path: Path, index: int) -> int:
+    """The line where the record of this index stands or, in CoNLL, starts."""
+    with path.open(encoding="utf-8", errors="replace") as stream:
+        filled = [(number, bool(line.strip())) for number, line in enumerate(stream, 1)]
+    if path.suffix == ".jsonl":
+        return [number for number, full in filled if full][index]
+    blank_before = [True, *(not full for _, full in filled)]
+    return [number for (number, full), blank in zip(filled, blank_before, strict=False) if full and blank][index]
+
+
+def find_problem(document: Document, labels: Sequence[str]) -> str | None:
+    """What is wrong with a document's spans, or None."""
+    unknown = sorted({span.label for span in document.entities} - set(labels))
+    if unknown:
+        return f"label {', '.join(unknown)} is none of {', '.join(labels)} (data.labels)"
+    try:
+        to_tags(document.text, words_of(document.text), document.entities)
+    except AlignmentError as error:
+        return str(error)
+    return None
+
+
+def split_dev(documents: Sequence[Document], share: float, seed: int) -> tuple[list[Document], list[Document]]:
+    """Set a share of the paragraphs aside: a few reports are too few to give up whole ones.
+
+    Returns the runs of paragraphs left for training and the held-out paragraphs, each as a document.
+    """
+    paragraphs = [(index, *edges) for index, doc in enumerate(documents) for edges in _paragraphs(doc)]
+    wanted = share * sum(end - start for _, start, end in paragraphs)
+    order = list(range(len(paragraphs)))
+    random.Random(seed).shuffle(order)
+    held: set[int] = set()
+    size = 0
+    for position in order:
+        if size >= wanted:
+            break
+        held.add(position)
+        size += paragraphs[position][2] - paragraphs[position][1]
+    train: list[Document] = []
+    dev: list[Document] = []
+    for position, (index, start, end) in enumerate(paragraphs):
+        part = _part(documents[index], start, end)
+        follows = position > 0 and position - 1 not in held and paragraphs[position - 1][0] == index
+        if position in held:
+            dev.append(part)
+        elif follows and train:
+            first = start - len(train[-1].text)
+            train[-1] = _part(documents[index], first, end)
+        else:
+            train.append(part)
+    return train, dev
+
+
+def make_windows(
+    documents: Iterable[Document], tokenizer: Tokenizer, labels: Sequence[str], window: WindowSection
+) -> Windows:
+    """Encode documents as windows with special tokens: input_ids, attention_mask, labels."""
+    begin, end = (tokenizer.get_vocab()[token] for token in ("[CLS]", "[SEP]"))
+    names = tags_of(labels)
+    rows: dict[str, list[list[int]]] = {"input_ids": [], "attention_mask": [], "labels": []}
+    entities = cut = 0
+    for document in documents:
+        encoding, tags = encode_tags(tokenizer, document)
+        windows = windows_of(encoding, window.size, window.overlap)
+        borders = [w.word_begin for w in windows[1:]]
+        found = runs(tags)
+        entities += len(found)
+        cut += sum(any(first < border <= last for border in borders) for first, last, _ in found)
+        ids = [names.index(tag) for tag in tags]
+        for w in windows:
+            pieces = encoding.ids[w.begin : w.end].tolist()
+            rows["input_ids"].append([begin, *pieces, end])
+            rows["attention_mask"].append([1] * (len(pieces) + 2))
+            rows["labels"].append(_piece_labels(encoding, w, ids))
+    return Windows(Dataset.from_dict(rows), entities, cut)
+
+
+def encode_tags(tokenizer: Tokenizer, document: Document) -> tuple[Encoding, list[str]]:
+    """A document's encoding and the tag of each of its words that has a piece."""
+    encoding = encode(tokenizer, document.text)
+    words = words_of(document.text)
+    tags = to_tags(document.text, words, document.entities)
+    of_start = dict(zip((start for start, _ in words), tags, strict=True))
+    return encoding, [of_start[start] for start in encoding.starts.tolist()]
+
+
+def _piece_labels(encoding: Encoding, window: Window, ids: Sequence[int]) -> list[int]:
+    labels = np.full(window.end - window.begin + 2, IGNORED)
+    words = slice(window.word_begin, window.word_end)
+    labels[encoding.first[words] - window.begin + 1] = ids[words]
+    row: list[int] = labels.tolist()
+    return row
+
+
+def _paragraphs(document: Document) -> list[tuple[int, int]]:
+    """The edges of the lines of a text, each with its line end; a line that a span runs past is not cut."""
+    edges = [0]
+    for line in document.text.splitlines(keepends=True):
+        edges.append(edges[-1] + len(line))
+    inner = [e for e in edges[1:-1] if not any(s.start < e < s.end for s in document.entities)]
+    cuts = [0, *inner, len(document.text)]
+    return [(a, b) for a, b in pairwise(cuts) if document.text[a:b].strip()]
+
+
+def _part(document: Document, start: int, end: int) -> Document:
+    spans = tuple(
+        Span(s.start - start, s.end - start, s.label) for s in document.entities if start <= s.start and s.end <= end
+    )
+    return replace(document, text=document.text[start:end], entities=spans)
+
+
+def columns(windows: Windows) -> dict[str, Any]:
+    """What the run's log says of its data."""
+    return {"windows": len(windows.dataset), "entities": windows.entities, "entities_cut": windows.cut}

@@ -1,0 +1,87 @@
+"""The pretrained encoder that a run starts from: a directory, or a name on the model hub."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+from transformers import AutoConfig, AutoModelForTokenClassification
+
+from marsad.errors import ConfigError
+from marsad.schema import tags_of
+from train import tokenizer as tokenization
+
+_FILES = ["config.json", "model.safetensors", "pytorch_model.bin", "tokenizer.json", "vocab.txt"]
+
+
+def resolve(encoder: str) -> Path:
+    """The directory of an encoder, fetched from the hub where it is not one.
+
+    Raises ConfigError, in one line that says what to do, where it is neither here nor there.
+    """
+    if Path(encoder).is_dir():
+        return _checked(Path(encoder), encoder)
+    if encoder.count("/") != 1 or encoder.startswith((".", "/")):
+        raise ConfigError(f"encoder {encoder}: no such directory, and no hub name (OWNER/NAME) either")
+    from huggingface_hub import snapshot_download
+
+    try:
+        return _checked(Path(snapshot_download(encoder, allow_patterns=_FILES)), encoder)
+    except (OSError, ValueError, RuntimeError) as error:  # what the hub's client raises without a network
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        raise ConfigError(
+            f"encoder {encoder}: not a directory here, and the model hub gave no answer ({reason}); put its "
+            "files (config.json, weights, vocab.txt or tokenizer.json) into a directory and name that with "
+            "--set encoder=DIR, or use the encoder inside with --set encoder=models/encoder"
+        ) from None
+
+
+def load_tokenizer(directory: Path) -> Tokenizer:
+    """The encoder's vocabulary under marsad's text handling.
+
+    Raises ConfigError for a vocabulary of text that Farasa has segmented.
+    """
+    vocabulary = _vocabulary(directory)
+    if "ال+" in vocabulary:
+        raise ConfigError(
+            f"encoder {directory}: its vocabulary holds 'ال+', so it was trained on text segmented by Farasa, "
+            "which is not part of marsad; use the version without segmentation (AraBERT: the v02 models)"
+        )
+    return tokenization.build(vocabulary)
+
+
+def load_model(directory: Path, labels: tuple[str, ...], dropout: float, window: int) -> Any:
+    """The encoder with a fresh token-classification head over the IOB2 tags of `labels`."""
+    tags = tags_of(labels)
+    config = AutoConfig.from_pretrained(directory, local_files_only=True)
+    limit = config.max_position_embeddings
+    if window + 2 > limit:
+        raise ConfigError(f"window.size {window}: this encoder reads {limit} pieces at most, two of them special")
+    config.id2label = dict(enumerate(tags))
+    config.label2id = {tag: index for index, tag in enumerate(tags)}
+    config.num_labels = len(tags)
+    config.classifier_dropout = dropout
+    config.hidden_dropout_prob = dropout
+    return AutoModelForTokenClassification.from_pretrained(directory, config=config, local_files_only=True)
+
+
+def _checked(directory: Path, encoder: str) -> Path:
+    names = {path.name for path in directory.iterdir()}
+    wanted = (
+        ("config.json",),
+        ("model.safetensors", "pytorch_model.bin"),
+        ("tokenizer.json", "vocab.txt"),
+    )
+    missing = [" or ".join(choice) for choice in wanted if not names.intersection(choice)]
+    if missing:
+        raise ConfigError(f"encoder {encoder}: {directory} lacks {', '.join(missing)}")
+    return directory
+
+
+def _vocabulary(directory: Path) -> dict[str, int]:
+    path = directory / "tokenizer.json"
+    if path.is_file():
+        vocabulary = json.loads(path.read_text(encoding="utf-8"))["model"]["vocab"]
+        return {str(piece): int(number) for piece, number in vocabulary.items()}
+    lines = (directory / "vocab.txt").read_text(encoding="utf-8").splitlines()
+    return {piece: number for number, piece in enumerate(lines)}

@@ -1,0 +1,222 @@
+"""Fine-tune an encoder on annotated reports; the epoch is chosen on a development part of them."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+from transformers import (
+    DataCollatorForTokenClassification,
+    PreTrainedTokenizerFast,
+    Trainer,
+    TrainingArguments,
+)
+from transformers import set_seed as set_seeds
+from transformers.trainer_callback import PrinterCallback
+from transformers.utils.logging import disable_progress_bar
+
+import marsad
+from marsad.artifact import Manifest, sha256
+from marsad.backend import Ids, Logits
+from marsad.errors import ConfigError
+from marsad.extractor import Extractor
+from marsad.proclitics import Proclitics
+from marsad.schema import Document
+from train import dataset, encoder, metrics, report
+from train import tokenizer as tokenization
+from train.config import RunConfig, to_dict
+
+DONE = "fit.json"
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A fine-tuned model in memory, with what is needed to read text with it."""
+
+    model: Any
+    tokenizer: Tokenizer
+    extractor: Extractor
+    best_epoch: float
+    dev_f1: float
+
+
+class ModelBackend:
+    """A torch model in training, as the extractor's runtime, so that its F1 is that of the only decode path."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+
+    def submit(self, window: Ids) -> "Future[Logits]":
+        """Run one window at once."""
+        model = self._model
+        training = model.training
+        model.eval()
+        with torch.inference_mode():
+            ids = torch.from_numpy(window.astype(np.int64))[None].to(model.device)
+            logits = model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits[0]
+        model.train(training)
+        future: Future[Logits] = Future()
+        future.set_result(logits.float().cpu().numpy())
+        return future
+
+
+class SpanTrainer(Trainer):
+    """transformers' Trainer, whose evaluation adds the strict span F1 of the development documents."""
+
+    extractor: Extractor
+    dev: Sequence[Document]
+
+    def evaluate(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> dict[str, float]:
+        """Loss as Trainer has it, and micro F1 through the extractor."""
+        figures = super().evaluate(*args, metric_key_prefix=metric_key_prefix, **kwargs)
+        found = self.extractor.batch(document.text for document in self.dev)
+        f1 = metrics.score(self.dev, list(found)).micro.f1
+        extra = {f"{metric_key_prefix}_f1": f1}
+        self.log(extra)
+        return {**figures, **extra}
+
+
+def main(config: RunConfig) -> Path:
+    """Fit on all the training documents of a config; an interrupted run goes on from its last checkpoint.
+
+    Returns the directory of the run.
+    """
+    documents = dataset.read_documents(config.data.train, config.data.labels)
+    dev = dataset.read_documents(config.data.dev, config.data.labels)
+    reader = fit(config, documents, dev, config.directory / "fit", config.training.seed)
+    print(f"fitted on {len(documents)} documents; epoch {reader.best_epoch:g}, development F1 {reader.dev_f1:.3f}")
+    print(f"written: {config.directory / 'fit'}")
+    return config.directory
+
+
+def fit(
+    config: RunConfig,
+    documents: Sequence[Document],
+    dev: Sequence[Document],
+    directory: Path,
+    seed: int,
+    quiet: bool = False,
+) -> Reader:
+    """Train one model in `directory` (checkpoints, curves, the model itself under model/)."""
+    if not documents:
+        raise ConfigError("data.train: holds no documents")
+    source = encoder.resolve(config.encoder)
+    tokenizer = encoder.load_tokenizer(source)
+    if not dev:
+        documents, dev = dataset.split_dev(documents, config.data.dev_share, seed)
+    set_seeds(seed)
+    model = encoder.load_model(source, config.data.labels, config.training.dropout, config.window.size)
+    train_windows = dataset.make_windows(documents, tokenizer, config.data.labels, config.window)
+    dev_windows = dataset.make_windows(dev, tokenizer, config.data.labels, config.window)
+    resume = _prepare(directory, fingerprint(config, documents, dev, source, seed))
+    trainer = SpanTrainer(
+        model=model,
+        args=_arguments(config, directory, seed, quiet),
+        train_dataset=train_windows.dataset,
+        eval_dataset=dev_windows.dataset,
+        data_collator=DataCollatorForTokenClassification(
+            PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="[PAD]")
+        ),
+    )
+    trainer.extractor = Extractor(manifest(config), tokenizer, ModelBackend(model), Proclitics.read(config.proclitics))
+    trainer.dev = dev
+    disable_progress_bar()  # of the weights' files, one line a checkpoint
+    if quiet:
+        trainer.remove_callback(PrinterCallback)
+    trainer.train(resume_from_checkpoint=resume or None)
+    state = trainer.state
+    best = next(entry for entry in state.log_history if entry.get("eval_f1") == state.best_metric)
+    if trainer.is_world_process_zero():
+        _save(model, tokenizer, config, directory / "model")
+        summary = {
+            "config": to_dict(config),
+            "seed": seed,
+            "best_epoch": best["epoch"],
+            "dev_f1": state.best_metric,
+            "train": dataset.columns(train_windows),
+            "dev": dataset.columns(dev_windows),
+            "history": state.log_history,
+        }
+        (directory / DONE).write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+        if not quiet:
+            report.curves(state.log_history, directory / "curves.png")
+    return Reader(model, tokenizer, trainer.extractor, float(best["epoch"]), float(state.best_metric or 0.0))
+
+
+def manifest(config: RunConfig) -> Manifest:
+    """What the artifact of a run says of itself, before it is measured."""
+    name = Path(config.encoder).name if Path(config.encoder).is_dir() else config.encoder
+    return Manifest(
+        name=config.name,
+        labels=config.data.labels,
+        encoder={"name": name, "origin": config.encoder},
+        window=config.window.size,
+        overlap=config.window.overlap,
+        marsad_version=marsad.__version__,
+    )
+
+
+def _arguments(config: RunConfig, directory: Path, seed: int, quiet: bool) -> TrainingArguments:
+    options = config.training
+    cuda = torch.cuda.is_available()
+    return TrainingArguments(
+        output_dir=str(directory),
+        num_train_epochs=options.epochs,
+        per_device_train_batch_size=options.batch_size,
+        per_device_eval_batch_size=options.batch_size,
+        learning_rate=options.learning_rate,
+        warmup_steps=options.warmup,
+        weight_decay=options.weight_decay,
+        lr_scheduler_type="linear",
+        bf16=cuda and torch.cuda.is_bf16_supported(),
+        seed=seed,
+        data_seed=seed,
+        eval_strategy="epoch",
+        save_strategy="epoch",
+        logging_strategy="epoch",
+        load_best_model_at_end=True,
+        metric_for_best_model="f1",
+        greater_is_better=True,
+        save_total_limit=2,
+        report_to=[] if quiet else ["tensorboard"],
+        disable_tqdm=quiet,
+        save_only_model=quiet,  # cross-validation resumes by fold, not by step
+        dataloader_pin_memory=cuda,
+    )
+
+
+def fingerprint(
+    config: RunConfig, documents: Sequence[Document], dev: Sequence[Document], source: Path, seed: int
+) -> str:
+    """One hash of all that decides a fit, so that only the same fit is resumed."""
+    digest = hashlib.sha256()
+    weights = next(p for p in (source / "model.safetensors", source / "pytorch_model.bin") if p.is_file())
+    parts = [to_dict(config), seed, sha256(weights)]
+    parts += [[d.text, [(s.start, s.end, s.label) for s in d.entities]] for d in (*documents, *dev)]
+    for part in parts:
+        digest.update(json.dumps(part).encode())
+    return digest.hexdigest()
+
+
+def _prepare(directory: Path, fingerprint: str) -> bool:
+    """Whether `directory` holds an unfinished fit of this fingerprint; any other content is cleared."""
+    stamp = directory / "fingerprint"
+    same = stamp.is_file() and stamp.read_text(encoding="utf-8") == fingerprint
+    if same and not (directory / DONE).is_file() and any(directory.glob("checkpoint-*")):
+        return True
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True)
+    stamp.write_text(fingerprint, encoding="utf-8")
+    return False
+
+
+def _save(model: Any, tokenizer: Tokenizer, config: RunConfig, directory: Path) -> None:
+    model.save_pretrained(directory)
+    tokenization.save(tokenizer, directory, config.window.size + 2)
