@@ -50,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     checked.add_argument("--data", type=Path, default=Path("data"))
     agreed = _verb(verbs, "agreement", _agreement, "compare the two readings, write AGREEMENT.md", config=False)
     agreed.add_argument("--annotations", type=Path, default=Path("annotations"))
+    agreed.add_argument("--texts", type=Path, help="directory of the texts of standoff annotations")
     released = _verb(verbs, "release", _release, "put an artifact in the place of the released one", config=False)
     released.add_argument("artifact", type=Path)
     released.add_argument("--out", type=Path, default=Path("models/ner"))
@@ -126,7 +127,7 @@ def _check(options: argparse.Namespace) -> None:
 def _agreement(options: argparse.Namespace) -> None:
     from train import agreement
 
-    agreement.main(options.annotations)
+    agreement.main(options.annotations, options.texts)
 
 
 def _release(options: argparse.Namespace) -> None:

@@ -8,31 +8,33 @@ from marsad.codec import to_tags
 from marsad.errors import DataError
 from marsad.schema import LABELS, Document, Span
 from marsad.words import words_of
-from train import dataset, metrics, report
+from train import dataset, metrics, report, standoff
 
 Decisions = dict[tuple[str, int, int], str]
 
 
-def main(annotations: Path) -> Path:
-    """Compare passes/first.jsonl with passes/second.jsonl and write AGREEMENT.md beside them.
+def main(annotations: Path, texts: Path | None = None) -> Path:
+    """Compare the two readings in passes/ and write AGREEMENT.md beside them.
 
-    Raises DataError where a difference has no reason in passes/decisions.jsonl, or the gold does not decide it.
+    With `texts` the annotations are standoff, and the page quotes nothing. Raises DataError where a
+    difference has no reason in passes/decisions.jsonl.
     """
-    first, second = (_by_id(annotations / "passes" / name) for name in ("first.jsonl", "second.jsonl"))
-    gold = _by_id(annotations / "gold.jsonl")
-    if not first.keys() == second.keys() == gold.keys():
+    suffix = standoff.SUFFIX if texts else ".jsonl"
+    passes = [_by_id([annotations / "passes" / (name + suffix)], texts) for name in ("first", "second")]
+    gold = _by_id(sorted(annotations.glob("*" + suffix)) if texts else [annotations / "gold.jsonl"], texts)
+    if passes[0].keys() != passes[1].keys() or not passes[0].keys() <= gold.keys():
         raise DataError(f"{annotations}: the two passes and the gold do not hold the same documents")
-    ids = sorted(gold)
+    ids = sorted(passes[0])
     decisions = _decisions(annotations / "passes" / "decisions.jsonl")
-    page = _render([first[i] for i in ids], [second[i] for i in ids], [gold[i] for i in ids], decisions)
+    first, second, final = ([part[id] for id in ids] for part in (*passes, gold))
     out = annotations / "AGREEMENT.md"
-    out.write_text(page, encoding="utf-8")
+    out.write_text(_render(first, second, final, decisions, quote=texts is None), encoding="utf-8")
     print(f"written: {out}")
     return out
 
 
-def _by_id(path: Path) -> dict[str, Document]:
-    return {document.id: document for document in dataset.read_documents([path], LABELS)}
+def _by_id(paths: Sequence[Path], texts: Path | None) -> dict[str, Document]:
+    return {document.id: document for document in dataset.read_documents(paths, LABELS, texts)}
 
 
 def _decisions(path: Path) -> Decisions:
@@ -41,7 +43,11 @@ def _decisions(path: Path) -> Decisions:
 
 
 def _render(
-    first: Sequence[Document], second: Sequence[Document], gold: Sequence[Document], decisions: Decisions
+    first: Sequence[Document],
+    second: Sequence[Document],
+    gold: Sequence[Document],
+    decisions: Decisions,
+    quote: bool,
 ) -> str:
     score = metrics.score(first, [document.entities for document in second])
     rows = [["all", *_figures(score.micro), f"{_kappa(first, second, None):.3f}"]]
@@ -51,16 +57,16 @@ def _render(
     differences = [
         line
         for one, other, final in zip(first, second, gold, strict=True)
-        for line in _differences(one, other, final, decisions)
+        for line in _differences(one, other, final, decisions, quote)
     ]
     return "\n".join(
         [
             "# Agreement of the two readings",
             "",
-            "Written by `python -m train agreement` from `passes/`. Both readings followed GUIDELINES.md, the second",
-            "without sight of the first; the figures are those of the first comparison, before any change. Strict F1",
-            "is over word spans, kappa over the tags of all words. The readers learned the task from the same text,",
-            "so this measures how far the guidelines settle the case, not how two strangers would read.",
+            f"Written by `python -m train agreement` from `passes/`: {len(gold)} reports, read twice under the",
+            "guidelines, the second time without sight of the first; the figures are those of the first comparison,",
+            "before any change. Strict F1 is over word spans, kappa over the tags of all words. The readers learned",
+            "the task from the same text: this measures how far it settles the cases, not how two strangers read.",
             "",
             report.markdown(head, rows),
             "",
@@ -84,7 +90,7 @@ def _kappa(first: Sequence[Document], second: Sequence[Document], label: str | N
     return metrics.kappa(tags(first), tags(second))
 
 
-def _differences(one: Document, other: Document, gold: Document, decisions: Decisions) -> list[list[str]]:
+def _differences(one: Document, other: Document, gold: Document, decisions: Decisions, quote: bool) -> list[list[str]]:
     rows = []
     for span in sorted(set(one.entities) ^ set(other.entities)):
         reason = decisions.get((gold.id, span.start, span.end))
@@ -93,11 +99,11 @@ def _differences(one: Document, other: Document, gold: Document, decisions: Deci
                 f"{gold.id}: {span.label} [{span.start}, {span.end}) is in one reading only; "
                 "write down in passes/decisions.jsonl why it is in the gold or not"
             )
-        rows.append(_row(gold, span, "first" if span in one.entities else "second", reason))
+        rows.append(_row(gold, span, "first" if span in one.entities else "second", reason, quote))
     return rows
 
 
-def _row(gold: Document, span: Span, reading: str, reason: str) -> list[str]:
-    text = " ".join(gold.text[span.start : span.end].split())
+def _row(gold: Document, span: Span, reading: str, reason: str, quote: bool) -> list[str]:
+    text = " ".join(gold.text[span.start : span.end].split()) if quote else "(not ours to quote)"
     kept = "yes" if span in gold.entities else "no"
     return [f"{gold.id} [{span.start}, {span.end})", text, span.label, reading, kept, reason]

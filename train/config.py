@@ -125,6 +125,8 @@ class DataSection:
     """What is read: JSONL of the gold's shape or CoNLL (token TAB tag), by paths from the working directory."""
 
     train: tuple[str, ...]
+    extra: tuple[str, ...] = ()  # always trained on, never held out and never scored
+    texts: str | None = None  # directory with the texts of standoff annotations (records without "text")
     labels: tuple[str, ...] = LABELS
     dev: tuple[str, ...] = ()  # documents that choose the epoch; without them, a share of the paragraphs does
     dev_share: float = 0.1
@@ -163,9 +165,10 @@ class TrainingSection:
 
 @dataclass(frozen=True)
 class CrossvalSection:
-    """Leave-one-report-out, repeated with each seed."""
+    """Reports are held out one by one, or in `folds` parts that keep an outlet's reports together."""
 
     seeds: tuple[int, ...] = (1, 2, 3)
+    folds: int | None = None
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Leave one report out, train on the rest, read the one left out; with several seeds.
+"""Hold reports out, train on the rest, read those held out; with several seeds.
 
 The development paragraphs that choose the epoch come from the training reports of the fold. Every figure is
 computed through marsad.Extractor and held against seqeval (strict, IOB2).
@@ -35,18 +35,20 @@ def main(config: RunConfig, readme: Path | None = None) -> dict[str, Any]:
 
     Writes crossval/metrics.json and crossval/table.md, and the table into `readme` where one is given.
     """
-    documents = dataset.read_documents(config.data.train, config.data.labels)
-    if len(documents) < 2:
-        raise ConfigError(f"crossval needs at least two documents, data.train has {len(documents)}")
+    documents, extra = dataset.read_training(config.data)
+    folds = assign(documents, config.crossval.folds)
+    if len(folds) < 2:
+        raise ConfigError(f"crossval needs at least two folds, the {len(documents)} documents make {len(folds)}")
     directory = config.directory / "crossval"
-    found = {seed: _read_held_out(config, documents, seed, directory) for seed in config.crossval.seeds}
-    proclitics = Proclitics.read(config.proclitics)
-    baseline = [Baseline.learn(_others(documents, i), proclitics)(d.text) for i, d in enumerate(documents)]
+    (directory / "folds").mkdir(parents=True, exist_ok=True)
+    found = [_read_held_out(config, documents, extra, folds, seed) for seed in config.crossval.seeds]
+    baseline = _read_by_baseline(documents, extra, folds, Proclitics.read(config.proclitics))
     figures = {
         "encoder": config.encoder,
         "documents": len(documents),
+        "folds": len(folds),
         "seeds": list(config.crossval.seeds),
-        "model": _summary(documents, list(found.values()), config.data.labels),
+        "model": _summary(documents, found, config.data.labels),
         "baseline": _summary(documents, [baseline], config.data.labels),
     }
     table = render(figures)
@@ -90,31 +92,68 @@ def check_against_seqeval(documents: Sequence[Document], found: Spans, ours: flo
         raise AssertionError(f"strict F1 is {ours:.6f} here and {theirs:.6f} in seqeval")
 
 
-def _read_held_out(config: RunConfig, documents: Sequence[Document], seed: int, directory: Path) -> Spans:
-    folds = tqdm(range(len(documents)), desc=f"crossval, seed {seed}", unit="fold")
-    return [_fold(config, documents, index, seed, directory / "folds") for index in folds]
+def assign(documents: Sequence[Document], folds: int | None) -> list[list[int]]:
+    """The documents of each fold by position: one each, or whole outlets, the largest first to the smallest fold."""
+    if folds is None:
+        return [[index] for index in range(len(documents))]
+    outlets: dict[str, list[int]] = {}
+    for index, document in enumerate(documents):
+        outlets.setdefault(str(document.extra.get("outlet") or document.id), []).append(index)
+    parts: list[list[int]] = [[] for _ in range(min(folds, len(outlets)))]
+    for members in sorted(outlets.values(), key=len, reverse=True):
+        min(parts, key=len).extend(members)
+    return [sorted(part) for part in parts]
 
 
-def _fold(config: RunConfig, documents: Sequence[Document], index: int, seed: int, directory: Path) -> list[Span]:
-    """The spans found in one document by a model trained on the others."""
-    others = _others(documents, index)
-    key = fit.fingerprint(config, others, (), encoder.resolve(config.encoder), seed)
-    done = directory / f"seed{seed}-{index}.json"
+def _read_held_out(
+    config: RunConfig,
+    documents: Sequence[Document],
+    extra: Sequence[Document],
+    folds: Sequence[Sequence[int]],
+    seed: int,
+) -> Spans:
+    """The spans found in every document by a model that was trained without its fold."""
+    found: Spans = [[] for _ in documents]
+    for number, fold in enumerate(tqdm(folds, desc=f"crossval, seed {seed}", unit="fold")):
+        scratch = config.directory / "crossval" / "folds" / f"seed{seed}-{number}"
+        held_out = [documents[index] for index in fold]
+        read = _fold(config, [*_others(documents, fold), *extra], held_out, seed, scratch)
+        for index, spans in zip(fold, read, strict=True):
+            found[index] = spans
+    return found
+
+
+def _fold(
+    config: RunConfig, training: Sequence[Document], held_out: Sequence[Document], seed: int, scratch: Path
+) -> Spans:
+    """Train and read one fold, unless an interrupted run has left its result."""
+    key = fit.fingerprint(config, training, held_out, encoder.resolve(config.encoder), seed)
+    done = scratch.with_suffix(".json")
     if done.is_file():
         stored = json.loads(done.read_text(encoding="utf-8"))
         if stored["fingerprint"] == key:
-            return [Span(*span) for span in stored["spans"]]
-    scratch = directory / f"seed{seed}-{index}"
-    reader = fit.fit(config, others, (), scratch, seed, quiet=True)
-    spans = [Span(e.start, e.end, e.label) for e in reader.extractor(documents[index].text)]
+            return [[Span(*span) for span in spans] for spans in stored["spans"]]
+    extractor = fit.fit(config, training, (), scratch, seed, quiet=True).extractor
+    read = [[Span(e.start, e.end, e.label) for e in extractor(document.text)] for document in held_out]
     shutil.rmtree(scratch)
-    entry = {"fingerprint": key, "spans": [[s.start, s.end, s.label] for s in spans]}
+    entry = {"fingerprint": key, "spans": [[[s.start, s.end, s.label] for s in spans] for spans in read]}
     done.write_text(json.dumps(entry), encoding="utf-8")
-    return spans
+    return read
 
 
-def _others(documents: Sequence[Document], index: int) -> list[Document]:
-    return [document for position, document in enumerate(documents) if position != index]
+def _read_by_baseline(
+    documents: Sequence[Document], extra: Sequence[Document], folds: Sequence[Sequence[int]], proclitics: Proclitics
+) -> Spans:
+    found: Spans = [[] for _ in documents]
+    for fold in folds:
+        baseline = Baseline.learn([*_others(documents, fold), *extra], proclitics)
+        for index in fold:
+            found[index] = baseline(documents[index].text)
+    return found
+
+
+def _others(documents: Sequence[Document], fold: Sequence[int]) -> list[Document]:
+    return [document for index, document in enumerate(documents) if index not in fold]
 
 
 def _summary(documents: Sequence[Document], runs: Sequence[Spans], labels: Sequence[str]) -> dict[str, Any]:

@@ -5,9 +5,9 @@ report -> words + tags -> pieces -> windows     each word is learned in the wind
 """
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,11 @@ from tokenizers import Tokenizer
 from marsad.codec import runs, to_tags
 from marsad.encode import Encoding, Window, encode, windows_of
 from marsad.errors import AlignmentError, DataError
-from marsad.formats import READERS, BadRecord
+from marsad.formats import READERS, BadRecord, Record
 from marsad.schema import Document, Span, tags_of
 from marsad.words import words_of
-from train.config import WindowSection
+from train import standoff
+from train.config import DataSection, WindowSection
 
 IGNORED = -100  # the label that torch's cross entropy leaves out
 
@@ -35,28 +36,41 @@ class Windows:
     cut: int
 
 
-def read_documents(paths: Iterable[str | Path], labels: Sequence[str]) -> list[Document]:
-    """Read annotated files (.jsonl, .conll) and hold every span against its text.
+def read_training(data: DataSection) -> tuple[list[Document], list[Document]]:
+    """The training documents of a config, and those that are never held out."""
+    return (
+        read_documents(data.train, data.labels, data.texts),
+        read_documents(data.extra, data.labels, data.texts),
+    )
+
+
+def read_documents(
+    paths: Iterable[str | Path], labels: Sequence[str], texts: str | Path | None = None
+) -> list[Document]:
+    """Read annotated files (.jsonl, .conll; standoff with the texts in `texts`) and hold every span against its text.
 
     Raises DataError with all problems at once, each with file and line.
     """
     documents: list[Document] = []
     problems: list[str] = []
     for path in map(Path, paths):
-        if path.suffix not in (".jsonl", ".conll"):
-            raise DataError(f"{path}: annotated files are .jsonl or .conll")
-        records = list(READERS[path.suffix[1:]](path))
-        for index, record in enumerate(records):
+        for index, record in enumerate(_records(path, texts)):
             if isinstance(record, BadRecord):
                 problems.append(str(record))
                 continue
-            problem = find_problem(record, labels)
-            if problem:
-                problems.append(f"{path}:{_line(path, index)}: {record.id}: {problem}")
+            problems += [f"{path}:{_line(path, index)}: {record.id}: {p}" for p in find_problems(record, labels)]
             documents.append(record)
     if problems:
         raise DataError("\n".join(problems))
     return documents
+
+
+def _records(path: Path, texts: str | Path | None) -> Iterator[Record]:
+    if path.suffix not in (".jsonl", ".conll"):
+        raise DataError(f"{path}: annotated files are .jsonl or .conll")
+    if path.name.endswith(standoff.SUFFIX):
+        return standoff.read(path, texts)
+    return READERS[path.suffix[1:]](path)
 
 
 def _line(path: Path, index: int) -> int:
@@ -69,16 +83,19 @@ def _line(path: Path, index: int) -> int:
     return [number for (number, full), blank in zip(filled, blank_before, strict=False) if full and blank][index]
 
 
-def find_problem(document: Document, labels: Sequence[str]) -> str | None:
-    """What is wrong with a document's spans, or None."""
+def find_problems(document: Document, labels: Sequence[str]) -> list[str]:
+    """All that is wrong with a document's spans."""
+    words = words_of(document.text)
     unknown = sorted({span.label for span in document.entities} - set(labels))
-    if unknown:
-        return f"label {', '.join(unknown)} is none of {', '.join(labels)} (data.labels)"
-    try:
-        to_tags(document.text, words_of(document.text), document.entities)
-    except AlignmentError as error:
-        return str(error)
-    return None
+    problems = [f"label {label} is none of {', '.join(labels)} (data.labels)" for label in unknown]
+    fitting = []
+    for span in sorted(document.entities):
+        try:
+            to_tags(document.text, words, [*fitting[-1:], span])
+            fitting.append(span)
+        except AlignmentError as error:
+            problems.append(str(error))
+    return problems
 
 
 def split_dev(documents: Sequence[Document], share: float, seed: int) -> tuple[list[Document], list[Document]]:
@@ -154,13 +171,15 @@ def _piece_labels(encoding: Encoding, window: Window, ids: Sequence[int]) -> lis
 
 
 def _paragraphs(document: Document) -> list[tuple[int, int]]:
-    """The edges of the lines of a text, each with its line end; a line that a span runs past is not cut."""
-    edges = [0]
-    for line in document.text.splitlines(keepends=True):
-        edges.append(edges[-1] + len(line))
-    inner = [e for e in edges[1:-1] if not any(s.start < e < s.end for s in document.entities)]
-    cuts = [0, *inner, len(document.text)]
-    return [(a, b) for a, b in pairwise(cuts) if document.text[a:b].strip()]
+    """The edges of the lines of a text, one right behind the other, so that runs of them are runs of the text.
+
+    A blank line belongs to the line before it; a line that a span runs past is not cut.
+    """
+    text = document.text
+    edges = list(accumulate((len(line) for line in text.splitlines(keepends=True)), initial=0))
+    starts = [start for start, end in pairwise(edges) if text[start:end].strip() and text[:start].strip()]
+    inner = [start for start in starts if not any(s.start < start < s.end for s in document.entities)]
+    return list(pairwise([0, *inner, len(text)])) if text.strip() else []
 
 
 def _part(document: Document, start: int, end: int) -> Document:

@@ -40,7 +40,8 @@ def main(config: RunConfig, out: Path | None = None) -> Path:
     fitted = config.directory / "fit"
     if not (fitted / DONE).is_file():
         raise ArtifactError(f"{fitted}: holds no finished fit; run `python -m train fit` with this config first")
-    documents = dataset.read_documents(config.data.train, config.data.labels)
+    documents, extra = dataset.read_training(config.data)
+    documents = [*documents, *extra]
     out = out or config.directory / "artifact"
     with tempfile.TemporaryDirectory(dir=config.directory) as scratch:
         building = Path(scratch) / "artifact"

@@ -88,8 +88,9 @@ def main(config: RunConfig) -> Path:
 
     Returns the directory of the run.
     """
-    documents = dataset.read_documents(config.data.train, config.data.labels)
-    dev = dataset.read_documents(config.data.dev, config.data.labels)
+    documents, extra = dataset.read_training(config.data)
+    documents = [*documents, *extra]
+    dev = dataset.read_documents(config.data.dev, config.data.labels, config.data.texts)
     reader = fit(config, documents, dev, config.directory / "fit", config.training.seed)
     print(f"fitted on {len(documents)} documents; epoch {reader.best_epoch:g}, development F1 {reader.dev_f1:.3f}")
     print(f"written: {config.directory / 'fit'}")
