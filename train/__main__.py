@@ -13,7 +13,7 @@ def main(argv: list[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     try:
         options.verb(options)
-    except MarsadError as error:
+    except (MarsadError, OSError) as error:  # OSError: a file that is not there, or may not be read or written
         if options.debug:
             traceback.print_exc()
         print(f"train: {error}", file=sys.stderr)

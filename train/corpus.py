@@ -256,7 +256,9 @@ def read_packing(directory: Path) -> Packing:
     """Read the manifest of a packed directory."""
     path = directory / "packed.json"
     if not path.exists():
-        raise DataError(f"{path}: no such file; pack a corpus with --set corpus=PATH first")
+        raise DataError(
+            f"{path}: no such file; pack a corpus with --set corpus=PATH first, or name the directory that holds the shards"
+        )
     tree = json.loads(path.read_text(encoding="utf-8"))
     tree["sources"] = [SourceCount(**source) for source in tree["sources"]]
     return Packing(**tree)
@@ -282,7 +284,7 @@ def _chosen(path: Path, weight: float, heldout: float) -> Iterator[tuple[bool, l
 
 
 def _draw(document: list[str], purpose: str) -> float:
-    """A number in [0, 1) that depends on nothing but the document and the purpose."""
+    """A number in [0, 1) that depends on the document's first and last paragraph and the purpose alone."""
     key = hashlib.blake2b(document[0].encode(), digest_size=8, key=purpose.encode())
     key.update(document[-1].encode())
     return int.from_bytes(key.digest(), "big") / 2**64
@@ -422,9 +424,7 @@ def mask_words(rows: NDArray[np.int64], pieces: Pieces, rate: float, key: tuple[
     """
     seed, step, rank = key
     random = np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, step, rank]))
-    starts = pieces.starts[rows]
-    starts[:, 0] = True
-    word = np.cumsum(starts) - 1
+    word = np.cumsum(pieces.starts[rows]) - 1
     chosen = (random.random(int(word[-1]) + 1) < rate)[word] & ~pieces.special[rows].ravel()
     positions = np.flatnonzero(chosen)
     if not len(positions):  # a batch without a target has no loss; only tiny batches come here
@@ -436,3 +436,17 @@ def mask_words(rows: NDArray[np.int64], pieces: Pieces, rate: float, key: tuple[
     ordinary = np.flatnonzero(~pieces.special)
     inputs[swapped] = ordinary[random.integers(0, len(ordinary), len(swapped))]
     return Masked(inputs.reshape(rows.shape), positions, labels)
+
+
+def stream(directory: Path, split: str, limit: int, chunk: int = 1000) -> Iterator[NDArray[np.uint16]]:
+    """About `limit` tokens of a split in chunks, taken evenly from the whole of it."""
+    packing = read_packing(directory)
+    step = max(1.0, packing.tokens[split] / limit)
+    wanted, number = 0.0, 0
+    for name in packing.shards[split]:
+        shard = np.load(directory / name, mmap_mode="r")
+        for first in range(0, len(shard), chunk):
+            if number >= wanted:
+                wanted += step
+                yield np.asarray(shard[first : first + chunk])
+            number += 1

@@ -133,6 +133,7 @@ def _fold(
         stored = json.loads(done.read_text(encoding="utf-8"))
         if stored["fingerprint"] == key:
             return [[Span(*span) for span in spans] for spans in stored["spans"]]
+    shutil.rmtree(scratch, ignore_errors=True)  # a killed fold's checkpoints hold no optimizer to go on with
     extractor = fit.fit(config, training, (), scratch, seed, quiet=True).extractor
     read = [[Span(e.start, e.end, e.label) for e in extractor(document.text)] for document in held_out]
     shutil.rmtree(scratch)

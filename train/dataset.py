@@ -7,7 +7,7 @@ report -> words + tags -> pieces -> windows     each word is learned in the wind
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate, pairwise
+from itertools import accumulate, groupby, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,7 @@ def read_documents(
             if isinstance(record, BadRecord):
                 problems.append(str(record))
                 continue
-            problems += [f"{path}:{_line(path, index)}: {record.id}: {p}" for p in find_problems(record, labels)]
+            problems += [f"{path}:{line_of(path, index)}: {record.id}: {p}" for p in find_problems(record, labels)]
             documents.append(record)
     if problems:
         raise DataError("\n".join(problems))
@@ -73,14 +73,18 @@ def _records(path: Path, texts: str | Path | None) -> Iterator[Record]:
     return READERS[path.suffix[1:]](path)
 
 
-def _line(path: Path, index: int) -> int:
+def line_of(path: Path, index: int) -> int:
     """The line where the record of this index stands or, in CoNLL, starts."""
-    with path.open(encoding="utf-8", errors="replace") as stream:
-        filled = [(number, bool(line.strip())) for number, line in enumerate(stream, 1)]
+    lines = list(enumerate(path.read_bytes().split(b"\n"), 1))
     if path.suffix == ".jsonl":
-        return [number for number, full in filled if full][index]
-    blank_before = [True, *(not full for _, full in filled)]
-    return [number for (number, full), blank in zip(filled, blank_before, strict=False) if full and blank][index]
+        return [number for number, line in lines if line.strip()][index]
+    blocks = (list(block) for blank, block in groupby(lines, lambda line: not line[1].strip()) if not blank)
+    return [block[0][0] for block in blocks if any(_makes_a_record(line) for _, line in block)][index]
+
+
+def _makes_a_record(line: bytes) -> bool:
+    """Whether a CoNLL line is more than a comment."""
+    return not line.startswith(b"#") or b"\t" in line or line.startswith(b"# id = ")
 
 
 def find_problems(document: Document, labels: Sequence[str]) -> list[str]:
@@ -88,14 +92,22 @@ def find_problems(document: Document, labels: Sequence[str]) -> list[str]:
     words = words_of(document.text)
     unknown = sorted({span.label for span in document.entities} - set(labels))
     problems = [f"label {label} is none of {', '.join(labels)} (data.labels)" for label in unknown]
-    fitting = []
+    try:
+        to_tags(document.text, words, document.entities)
+    except AlignmentError:
+        problems += _misaligned(document, words)
+    return problems
+
+
+def _misaligned(document: Document, words: Sequence[tuple[int, int]]) -> Iterator[str]:
+    """What is wrong with each span by itself or beside the last one that fits."""
+    fitting: list[Span] = []
     for span in sorted(document.entities):
         try:
-            to_tags(document.text, words, [*fitting[-1:], span])
-            fitting.append(span)
+            to_tags(document.text, words, [*fitting, span])
+            fitting = [span]
         except AlignmentError as error:
-            problems.append(str(error))
-    return problems
+            yield str(error)
 
 
 def split_dev(documents: Sequence[Document], share: float, seed: int) -> tuple[list[Document], list[Document]]:
@@ -176,10 +188,11 @@ def _paragraphs(document: Document) -> list[tuple[int, int]]:
     A blank line belongs to the line before it; a line that a span runs past is not cut.
     """
     text = document.text
-    edges = list(accumulate((len(line) for line in text.splitlines(keepends=True)), initial=0))
-    starts = [start for start, end in pairwise(edges) if text[start:end].strip() and text[:start].strip()]
+    blank = len(text) - len(text.lstrip())
+    edges = accumulate((len(line) for line in text.splitlines(keepends=True)), initial=0)
+    starts = [start for start, end in pairwise(edges) if start > blank and text[start:end].strip()]
     inner = [start for start in starts if not any(s.start < start < s.end for s in document.entities)]
-    return list(pairwise([0, *inner, len(text)])) if text.strip() else []
+    return list(pairwise([0, *inner, len(text)])) if blank < len(text) else []
 
 
 def _part(document: Document, start: int, end: int) -> Document:

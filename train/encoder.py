@@ -11,7 +11,9 @@ from marsad.errors import ConfigError
 from marsad.schema import tags_of
 from train import tokenizer as tokenization
 
-_FILES = ["config.json", "model.safetensors", "pytorch_model.bin", "tokenizer.json", "vocab.txt"]
+#: What is read of an encoder's directory, where it is there.
+#: What is read of an encoder's directory, where it is there.
+FILES = ["config.json", "model.safetensors", "pytorch_model.bin", "tokenizer.json", "vocab.txt"]
 
 
 def resolve(encoder: str) -> Path:
@@ -26,7 +28,7 @@ def resolve(encoder: str) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        return _checked(Path(snapshot_download(encoder, allow_patterns=_FILES)), encoder)
+        return _checked(Path(snapshot_download(encoder, allow_patterns=FILES)), encoder)
     except (OSError, ValueError, RuntimeError) as error:  # what the hub's client raises without a network
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise ConfigError(
@@ -81,7 +83,10 @@ def _checked(directory: Path, encoder: str) -> Path:
 def _vocabulary(directory: Path) -> dict[str, int]:
     path = directory / "tokenizer.json"
     if path.is_file():
-        vocabulary = json.loads(path.read_text(encoding="utf-8"))["model"]["vocab"]
-        return {str(piece): int(number) for piece, number in vocabulary.items()}
-    lines = (directory / "vocab.txt").read_text(encoding="utf-8").splitlines()
+        model = json.loads(path.read_text(encoding="utf-8"))["model"]
+        if not isinstance(model["vocab"], dict) or "merges" in model:
+            raise ConfigError(f"encoder {directory}: its tokenizer is no WordPiece one; a BERT encoder is expected")
+        return {str(piece): int(number) for piece, number in model["vocab"].items()}
+    # lines end at LF alone: other line breaks of Unicode may be pieces, and would shift the ids of all that follow
+    lines = (directory / "vocab.txt").read_text(encoding="utf-8").removesuffix("\n").split("\n")
     return {piece: number for number, piece in enumerate(lines)}

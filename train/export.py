@@ -24,11 +24,10 @@ from marsad.extractor import Extractor
 from marsad.proclitics import Proclitics
 from marsad.schema import Document, Entity
 from train import card, dataset
-from train.config import RunConfig
+from train.config import RunConfig, to_dict
 from train.fit import DONE, ModelBackend, manifest
 
 TOLERANCE = 1e-3  # the parity law: ONNX fp32 logits against torch's, from the same fp16-rounded weights
-INT8_AGREEMENT = 0.99  # the parity law: share of fp32's spans that int8 finds too
 _GOLDEN = 40  # paragraphs kept with the artifact for `marsad selftest`
 
 
@@ -40,9 +39,11 @@ def main(config: RunConfig, out: Path | None = None) -> Path:
     fitted = config.directory / "fit"
     if not (fitted / DONE).is_file():
         raise ArtifactError(f"{fitted}: holds no finished fit; run `python -m train fit` with this config first")
+    _check_same(config, fitted / DONE)
     documents, extra = dataset.read_training(config.data)
     documents = [*documents, *extra]
     out = out or config.directory / "artifact"
+    _check_replaceable(out)
     with tempfile.TemporaryDirectory(dir=config.directory) as scratch:
         building = Path(scratch) / "artifact"
         build(config, fitted / "model", building, documents)
@@ -55,9 +56,8 @@ def main(config: RunConfig, out: Path | None = None) -> Path:
 def build(config: RunConfig, source: Path, out: Path, documents: Sequence[Document]) -> None:
     """Write the artifact of the fitted model in `source` to the new directory `out`."""
     (out / "onnx").mkdir(parents=True)
-    for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
+    for name in ("config.json", "tokenizer.json", "tokenizer_config.json", "proclitics.tsv"):
         shutil.copyfile(source / name, out / name)
-    shutil.copyfile(config.proclitics, out / "proclitics.tsv")
     _write_half(source, out)
     model = AutoModelForTokenClassification.from_pretrained(
         out, dtype=torch.float32, attn_implementation="eager", local_files_only=True
@@ -148,12 +148,29 @@ def compare_spans(one: Extractor, other: Extractor, texts: Sequence[str]) -> flo
 def release(source: Path, out: Path) -> Path:
     """Put a verified artifact in the place of the released one."""
     artifact.read_manifest(source)
-    if out.exists() and not (out / artifact.MANIFEST).is_file():
-        raise DataError(f"{out}: exists and is no artifact; name another directory")
+    _check_replaceable(out)
+    if source.resolve() == out.resolve():
+        raise DataError(f"{out}: is the artifact to release itself; name another directory")
     shutil.rmtree(out, ignore_errors=True)
     shutil.copytree(source, out)
     print(f"released: {source} -> {out}")
     return out
+
+
+def _check_same(config: RunConfig, done: Path) -> None:
+    """Raise ArtifactError where the fit was one of other data, labels, encoder or settings than the config's."""
+    fitted = json.loads(done.read_text(encoding="utf-8"))["config"]
+    wanted = json.loads(json.dumps(to_dict(config)))
+    parts = ("encoder", "data", "proclitics", "window", "training")
+    changed = [part for part in parts if fitted[part] != wanted[part]]
+    if changed:
+        raise ArtifactError(f"{done}: the fit had another {', '.join(changed)}; run `python -m train fit` again")
+
+
+def _check_replaceable(out: Path) -> None:
+    """Raise DataError where `out` holds something that an artifact must not replace."""
+    if out.exists() and not (out / artifact.MANIFEST).is_file():
+        raise DataError(f"{out}: exists and is no artifact; name another directory")
 
 
 def _reader(about: artifact.Manifest, directory: Path, precision: str) -> Extractor:

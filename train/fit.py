@@ -19,6 +19,7 @@ from transformers import (
     TrainingArguments,
 )
 from transformers import set_seed as set_seeds
+from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import PrinterCallback
 from transformers.utils.logging import disable_progress_bar
 
@@ -29,7 +30,7 @@ from marsad.errors import ConfigError
 from marsad.extractor import Extractor
 from marsad.proclitics import Proclitics
 from marsad.schema import Document
-from train import dataset, encoder, metrics, report
+from train import dataset, encoder, metrics, proclitics, report
 from train import tokenizer as tokenization
 from train.config import RunConfig, to_dict
 
@@ -110,23 +111,30 @@ def fit(
         raise ConfigError("data.train: holds no documents")
     source = encoder.resolve(config.encoder)
     tokenizer = encoder.load_tokenizer(source)
+    table = proclitics.extend(Proclitics.read(config.proclitics), documents)
     if not dev:
         documents, dev = dataset.split_dev(documents, config.data.dev_share, seed)
+    if not documents:
+        raise ConfigError(
+            "data.train: one paragraph cannot both train and choose the epoch; add text, or name data.dev"
+        )
     set_seeds(seed)
     model = encoder.load_model(source, config.data.labels, config.training.dropout, config.window.size)
     train_windows = dataset.make_windows(documents, tokenizer, config.data.labels, config.window)
     dev_windows = dataset.make_windows(dev, tokenizer, config.data.labels, config.window)
-    resume = _prepare(directory, fingerprint(config, documents, dev, source, seed))
+    arguments = _arguments(config, directory, seed, quiet)
+    with arguments.main_process_first(local=False, desc="run directory"):
+        resume = _prepare(directory, fingerprint(config, documents, dev, source, seed))
     trainer = SpanTrainer(
         model=model,
-        args=_arguments(config, directory, seed, quiet),
+        args=arguments,
         train_dataset=train_windows.dataset,
         eval_dataset=dev_windows.dataset,
         data_collator=DataCollatorForTokenClassification(
             PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="[PAD]")
         ),
     )
-    trainer.extractor = Extractor(manifest(config), tokenizer, ModelBackend(model), Proclitics.read(config.proclitics))
+    trainer.extractor = Extractor(manifest(config), tokenizer, ModelBackend(model), table)
     trainer.dev = dev
     disable_progress_bar()  # of the weights' files, one line a checkpoint
     if quiet:
@@ -135,7 +143,7 @@ def fit(
     state = trainer.state
     best = next(entry for entry in state.log_history if entry.get("eval_f1") == state.best_metric)
     if trainer.is_world_process_zero():
-        _save(model, tokenizer, config, directory / "model")
+        _save(model, tokenizer, table, config, directory / "model")
         summary = {
             "config": to_dict(config),
             "seed": seed,
@@ -198,26 +206,29 @@ def fingerprint(
 ) -> str:
     """One hash of all that decides a fit, so that only the same fit is resumed."""
     digest = hashlib.sha256()
-    weights = next(p for p in (source / "model.safetensors", source / "pytorch_model.bin") if p.is_file())
-    parts = [to_dict(config), seed, sha256(weights)]
+    files = [path for name in encoder.FILES if (path := source / name).is_file()]
+    parts: list[Any] = [to_dict(config), seed, *(sha256(path) for path in (*files, Path(config.proclitics)))]
     parts += [[d.text, [(s.start, s.end, s.label) for s in d.entities]] for d in (*documents, *dev)]
     for part in parts:
         digest.update(json.dumps(part).encode())
     return digest.hexdigest()
 
 
-def _prepare(directory: Path, fingerprint: str) -> bool:
-    """Whether `directory` holds an unfinished fit of this fingerprint; any other content is cleared."""
+def _prepare(directory: Path, key: str) -> bool:
+    """Whether `directory` holds checkpoints of an unfinished fit of this fingerprint; other content is cleared."""
     stamp = directory / "fingerprint"
-    same = stamp.is_file() and stamp.read_text(encoding="utf-8") == fingerprint
-    if same and not (directory / DONE).is_file() and any(directory.glob("checkpoint-*")):
-        return True
-    shutil.rmtree(directory, ignore_errors=True)
-    directory.mkdir(parents=True)
-    stamp.write_text(fingerprint, encoding="utf-8")
-    return False
+    same = stamp.is_file() and stamp.read_text(encoding="utf-8") == key
+    if not same or (directory / DONE).is_file():
+        shutil.rmtree(directory, ignore_errors=True)
+        directory.mkdir(parents=True)
+        stamp.write_text(key, encoding="utf-8")
+    for checkpoint in directory.glob("checkpoint-*"):
+        if not (checkpoint / TRAINER_STATE_NAME).is_file():  # written last: the fit was killed before it was whole
+            shutil.rmtree(checkpoint)
+    return any(directory.glob("checkpoint-*"))
 
 
-def _save(model: Any, tokenizer: Tokenizer, config: RunConfig, directory: Path) -> None:
+def _save(model: Any, tokenizer: Tokenizer, table: Proclitics, config: RunConfig, directory: Path) -> None:
     model.save_pretrained(directory)
+    proclitics.write(table, directory / "proclitics.tsv")
     tokenization.save(tokenizer, directory, config.window.size + 2)

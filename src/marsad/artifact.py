@@ -25,6 +25,9 @@ MANIFEST = "manifest.json"
 MODEL_VARIABLE = "MARSAD_MODEL"
 DEFAULT_MODEL = Path("models/ner")
 
+#: The parity law: of the spans that fp32 or int8 finds, the share that both find.
+INT8_AGREEMENT = 0.99
+
 #: The graph of each precision.
 GRAPHS: dict[str, str] = {"fp32": "onnx/model.onnx", "int8": "onnx/model_int8.onnx"}
 
@@ -39,6 +42,20 @@ FILES: tuple[str, ...] = (
     "golden.jsonl",
     "README.md",
 )
+
+
+# What JSON must give for each key of the manifest.
+_KINDS = {
+    "name": str,
+    "labels": list,
+    "encoder": dict,
+    "window": int,
+    "overlap": int,
+    "marsad_version": str,
+    "metrics": dict,
+    "trained_on": list,
+    "files": dict,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +114,7 @@ def read_manifest(directory: Path, verify: bool = True) -> Manifest:
     path = directory / MANIFEST
     try:
         tree = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise ArtifactError(
             f"{path}: not there; an artifact is a directory written by `python -m train export`"
         ) from None
@@ -130,6 +147,11 @@ def _manifest(path: Path, tree: Any) -> Manifest:
             f"{path}: missing keys: {', '.join(sorted(names - tree.keys())) or 'none'}; "
             f"unknown keys: {', '.join(sorted(tree.keys() - names)) or 'none'}"
         )
+    wrong = [name for name, kind in _KINDS.items() if not isinstance(tree[name], kind)]
+    if wrong:
+        raise ArtifactError(f"{path}: {', '.join(wrong)}: not of the expected kind; write the artifact again")
+    if not 0 <= tree["overlap"] < tree["window"]:
+        raise ArtifactError(f"{path}: overlap {tree['overlap']} is not from 0 to below window {tree['window']}")
     return Manifest(**{**tree, "labels": tuple(tree["labels"]), "trained_on": tuple(tree["trained_on"])})
 
 

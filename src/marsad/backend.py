@@ -38,6 +38,8 @@ def open_backend(directory: Path, device: str, precision: str, threads: int | No
     if device == "cuda":
         if _onnx_cuda():
             return OnnxBackend(directory / GRAPHS[precision], workers=1, provider="CUDAExecutionProvider")
+        if precision != "fp32":
+            raise ArtifactError(f"device cuda reads {precision} with onnxruntime-gpu alone; use --precision fp32")
         return TorchBackend(directory, "cuda")
     if device == "torch":
         return TorchBackend(directory, "cpu")
@@ -60,6 +62,8 @@ class OnnxBackend:
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
         self._session = onnxruntime.InferenceSession(str(graph), options, providers=[provider])
+        if self._session.get_providers()[0] != provider:  # ONNX Runtime falls back to the CPU in silence
+            raise ArtifactError(f"{provider} does not start on this machine; use --device cpu")
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="marsad")
 
     def submit(self, window: Ids) -> "Future[Logits]":

@@ -20,16 +20,13 @@ from typing import Any, NoReturn, TextIO, TypeAlias
 from tqdm import tqdm
 
 from marsad import __version__, artifact
-from marsad.artifact import GRAPHS, Manifest
+from marsad.artifact import GRAPHS, INT8_AGREEMENT, Manifest
 from marsad.errors import ArtifactError, ConfigError, DataError, MarsadError
 from marsad.extractor import Extractor, load
 from marsad.formats import READERS, WRITERS, BadRecord, Reader, Record, Source, brat, html, jsonl
 from marsad.formats.offsets import UNITS
 from marsad.formats.records import name_of
 from marsad.schema import Document, Span
-
-#: What `selftest` asks of int8: of the spans that are golden or found, the share that is both.
-INT8_AGREEMENT = 0.99
 
 _VNNI = ("avx512_vnni", "avx_vnni", "asimddp")  # the last is ARM's dot product
 
@@ -73,13 +70,14 @@ def _parser() -> _Parser:
     common.add_argument(
         "--model", metavar="DIR", help=f"the artifact; else ${artifact.MODEL_VARIABLE}, else ./models/ner"
     )
-    common.add_argument("--no-progress", action="store_true", help="no progress bar on a terminal")
+    bar = _Parser(add_help=False)
+    bar.add_argument("--no-progress", action="store_true", help="no progress bar on a terminal")
     common.add_argument("--debug", action="store_true", help="show the traceback of an error")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    _add_extract(commands.add_parser("extract", parents=[common], help="find the entities of texts"))
+    _add_extract(commands.add_parser("extract", parents=[common, bar], help="find the entities of texts"))
     info = commands.add_parser("info", parents=[common], help="what the artifact is")
     info.set_defaults(run=_info)
-    selftest = commands.add_parser("selftest", parents=[common], help="prove the artifact on this machine")
+    selftest = commands.add_parser("selftest", parents=[common, bar], help="prove the artifact on this machine")
     selftest.set_defaults(run=_selftest)
     return parser
 
@@ -314,3 +312,7 @@ def _vnni(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
         return "VNNI unknown (no /proc/cpuinfo)"
     flags = set(cpuinfo.read_text(encoding="utf-8", errors="replace").split())
     return ", ".join(name for name in _VNNI if name in flags) or "no VNNI"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

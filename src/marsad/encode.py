@@ -24,7 +24,7 @@ from marsad.words import words_of
 Ids = NDArray[np.int32]
 
 _STRETCH = 8192  # characters; larger ones gave no more words per second, only more memory
-_SPACE = re.compile(r"\s")
+_SPACE = re.compile(r"[^\S\x1C-\x1F]")  # Python counts these four separators as white space, Unicode does not
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,7 @@ class Extractor:
         self, manifest: Manifest, tokenizer: Tokenizer, backend: Backend, proclitics: Proclitics | None = None
     ) -> None:
         self.manifest = manifest
+        tokenizer.encode_special_tokens = True  # a "[SEP]" written in a text is text
         self._tokenizer = tokenizer
         self._backend = backend
         self._proclitics = proclitics
@@ -164,16 +165,18 @@ def check_text(text: object) -> None:
 def decode(logits: Logits, tags: Sequence[str]) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
     """The likeliest tag sequence whose every I-X follows B-X or I-X, and the probability of each tag.
 
-    logits: (words, tags). Ties go to the tag named first, so the result is a function of the logits alone.
+    logits: (words, tags). Ties go to the tag named first, at the last word where they differ, so the result
+    is a function of the logits alone.
     """
+    # a row's normaliser changes no choice, but its rounding would break ties: paths are weighed without it
     shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True, initial=-np.inf)
-    scores = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     allowed = _allowed(tags)
-    path = scores.argmax(axis=1)
+    path = shifted.argmax(axis=1)
     # the best sequence without constraints is the best one with them wherever it breaks none
     if len(path) and not (allowed[path[:-1], path[1:]].all() and allowed[0, path[0]]):
-        path = _viterbi(scores, allowed)
-    probabilities = np.exp(scores[np.arange(len(path)), path])
+        path = _viterbi(shifted, allowed)
+    weights = np.exp(shifted)
+    probabilities = weights[np.arange(len(path)), path] / weights.sum(axis=1)
     return path, probabilities.astype(np.float32)
 
 

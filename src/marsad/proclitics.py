@@ -43,7 +43,7 @@ class Proclitics:
 
     def length(self, word: str) -> int:
         """The number of leading characters of the raw `word` that are proclitics, joiners included."""
-        letters, positions = _skeleton(word)
+        letters, positions = skeleton(word)
         taken = self._taken(letters)
         return positions[taken] if taken else 0
 
@@ -58,6 +58,8 @@ class Proclitics:
     def _is_attached(self, form: str) -> bool:
         rest = form[1:]
         if rest[0].isdecimal() or rest[0].isascii():
+            return True
+        if form[0] in _CONJUNCTIONS and rest[0] in _PREPOSITIONS and rest[1:2].isdecimal():  # وب4
             return True
         rest = rest_of(form)
         whole, part = self.counts.get(form, 0), self.counts.get(rest, 0)
@@ -79,13 +81,13 @@ def ratio_of(form: str) -> float:
 
 def leading(text: str) -> bool:
     """Whether `text`, the part of a word before a span, is nothing but proclitics."""
-    letters, _ = _skeleton(text)
+    letters, _ = skeleton(text)
     if letters and letters[0] in _CONJUNCTIONS:
         letters = letters[1:]
     return letters in ("", *_PREPOSITIONS, "س")
 
 
-def _skeleton(word: str) -> tuple[str, list[int]]:
+def skeleton(word: str) -> tuple[str, list[int]]:
     """The letters and digits of a word without marks, tatweel and joiners, each with its raw position."""
     letters, positions = [], []
     for position, character in enumerate(word):

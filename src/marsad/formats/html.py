@@ -28,15 +28,15 @@ _STYLE = """
   --line: #363a43; --b0: #17345f; --e0: #9cc4ff; --b1: #54330a; --e1: #ffc37a; --b2: #14432a;
   --e2: #86dda5; --b3: #42265f; --e3: #d6b4ff; } }
 body { max-width: 46rem; margin: 2rem auto; padding: 0 1rem; background: var(--paper); color: var(--ink);
-  font: 1.15rem/2.3 "Noto Naskh Arabic", "Amiri", "Geeza Pro", "Segoe UI", Tahoma, serif; }
+  font: 1.15rem/2.1 "Noto Naskh Arabic", "Amiri", "Geeza Pro", "Segoe UI", Tahoma, serif; }
 h1, h2 { line-height: 1.4; overflow-wrap: anywhere; }
 h1 { font-size: 1.5rem; }
 h2 { font-size: 1.15rem; color: var(--soft); border-top: 1px solid var(--line); padding-top: 1rem; }
 .text { white-space: pre-wrap; overflow-wrap: anywhere; }
 .legend { list-style: none; padding: 0; display: flex; flex-wrap: wrap; gap: 0 1.5rem; line-height: 2; }
 mark { color: inherit; background: none; border-bottom: 3px solid; padding-block: .15em; }
-mark[data-label]::after { content: attr(data-label); display: inline-block; direction: ltr; line-height: 1;
-  font: 700 .55em system-ui, sans-serif; margin-inline-start: .4em; vertical-align: super; }
+mark[data-label]::after { content: attr(data-label); unicode-bidi: isolate; vertical-align: super;
+  font: 700 .55em/1 system-ui, sans-serif; margin-inline-start: .35em; }
 .tone0 { background: var(--b0); border-color: var(--e0); border-bottom-style: solid; }
 .tone1 { background: var(--b1); border-color: var(--e1); border-bottom-style: double; }
 .tone2 { background: var(--b2); border-color: var(--e2); border-bottom-style: dashed; }

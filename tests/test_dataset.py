@@ -1,0 +1,224 @@
+"""Annotated files into windows: every problem told with its line, no word and no entity lost on the way."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tokenizers import Tokenizer
+
+from marsad.codec import runs, to_tags
+from marsad.encode import encode
+from marsad.errors import DataError
+from marsad.schema import LABELS, Document, Span, tags_of
+from marsad.words import words_of
+from tests import encoders
+from train import dataset
+from train import tokenizer as tokenization
+from train.config import WindowSection
+
+GOLD = encoders.ROOT / "annotations" / "gold.jsonl"
+
+
+@pytest.fixture(scope="module")
+def gold() -> list[Document]:
+    return dataset.read_documents([GOLD], LABELS)
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    """A vocabulary so small that most words are several pieces."""
+    return tokenization.build({piece: number for number, piece in enumerate(encoders.pieces(300))})
+
+
+# Reading ----------------------------------------------------------------------------------------
+
+
+def test_jsonl_and_conll_give_the_same_words_and_tags(tmp_path: Path) -> None:
+    text = "دخل الجيش السوري حلب"
+    lines = "دخل\tO\nالجيش\tB-ACTOR\nالسوري\tI-ACTOR\nحلب\tB-PLACE\n"
+    spans = (Span(4, 16, "ACTOR"), Span(17, 20, "PLACE"))
+    (tmp_path / "a.conll").write_text(lines, encoding="utf-8")
+    one = encoders.write_reports(tmp_path / "a.jsonl", [Document("a", text, spans)])
+    (from_conll,), (from_jsonl,) = (dataset.read_documents([path], LABELS) for path in (tmp_path / "a.conll", one))
+    assert (from_conll.text, from_conll.entities) == (text, spans)
+    assert (from_jsonl.text, from_jsonl.entities) == (text, spans)
+
+
+def test_documents_of_several_files_come_in_order(tmp_path: Path) -> None:
+    documents = encoders.reports(3, sentences=1)
+    files = [encoders.write_reports(tmp_path / f"{i}.jsonl", [document]) for i, document in enumerate(documents)]
+    assert [document.id for document in dataset.read_documents(files, LABELS)] == ["report0", "report1", "report2"]
+
+
+def test_labels_of_the_users_own(tmp_path: Path) -> None:
+    (tmp_path / "a.conll").write_text("ليونيل\tB-لاعب\nميسي\tI-لاعب\nفاز\tO\n", encoding="utf-8")
+    (document,) = dataset.read_documents([tmp_path / "a.conll"], ["لاعب"])
+    assert document.entities == (Span(0, 11, "لاعب"),)
+    with pytest.raises(DataError, match="label لاعب is none of ACTOR, PLACE, COUNT, DATE"):
+        dataset.read_documents([tmp_path / "a.conll"], LABELS)
+
+
+def test_every_problem_of_every_file_is_told_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(
+        '{"id": "good", "text": "حلب", "entities": [{"start": 0, "end": 3, "label": "PLACE"}]}\n'
+        "\n"
+        '{"id": "two", "text": "حلب سوريا", "entities": [{"start": 0, "end": 2, "label": "PLACE"},'
+        ' {"start": 4, "end": 8, "label": "TOWN"}]}\n'
+        "{not JSON}\n"
+        '{"id": "over", "text": "ريف حلب", "entities": [{"start": 0, "end": 7, "label": "PLACE"},'
+        ' {"start": 4, "end": 7, "label": "PLACE"}]}\n',
+        encoding="utf-8",
+    )
+    (tmp_path / "b.conll").write_text(
+        "# a comment alone is no sentence\n\nحلب\tB-PLACE\n\n\nدخل\tO\nحلب\tB-TOWN\n\nحلب\tI-PLACE\n", encoding="utf-8"
+    )
+    with pytest.raises(DataError) as caught:
+        dataset.read_documents([tmp_path / "a.jsonl", tmp_path / "b.conll"], LABELS)
+    told = [line.removeprefix(f"{tmp_path}/") for line in str(caught.value).splitlines()]
+    starts = [
+        "a.jsonl:3: two: label TOWN is none of",
+        "a.jsonl:3: two: PLACE [0, 2)",
+        "a.jsonl:3: two: TOWN [4, 8)",
+        "a.jsonl:4: not JSON",
+        "a.jsonl:5: over: PLACE [0, 7)",
+        "b.conll:6: b:6: label TOWN is none of",
+        "b.conll:9: I-PLACE after O",
+    ]
+    assert len(told) == len(starts)
+    for line, start in zip(told, starts, strict=True):
+        assert line.startswith(start), f"{line!r} does not start with {start!r}"
+
+
+def test_other_files_and_missing_ones_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"a\.csv: annotated files are \.jsonl or \.conll"):
+        dataset.read_documents([tmp_path / "a.csv"], LABELS)
+    with pytest.raises(DataError, match=r"a\.jsonl: cannot be read"):
+        dataset.read_documents([tmp_path / "a.jsonl"], LABELS)
+
+
+def test_a_span_that_fits_beside_one_that_does_not_is_not_blamed() -> None:
+    document = Document("a", "ريف حلب ثم إدلب", (Span(0, 7, "PLACE"), Span(4, 7, "PLACE"), Span(11, 15, "PLACE")))
+    (problem,) = dataset.find_problems(document, LABELS)
+    assert "overlap" in problem
+
+
+# The development part ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_split_loses_no_text_and_no_entity_of_the_gold(gold: list[Document], seed: int) -> None:
+    train, dev = dataset.split_dev(gold, 0.1, seed)
+    _assert_split_is_whole(gold, train, dev)
+    size = sum(len(d.text) for d in gold)
+    assert 0.1 * size <= sum(len(d.text) for d in dev) < 0.3 * size
+    assert dataset.split_dev(gold, 0.1, seed) == (train, dev)
+
+
+def test_another_seed_sets_other_paragraphs_aside(gold: list[Document]) -> None:
+    parts = {tuple(d.text for d in dataset.split_dev(gold, 0.1, seed)[1]) for seed in range(5)}
+    assert len(parts) == 5
+
+
+@given(st.lists(st.lists(st.sampled_from(["حلب", "في حلب", "دخل", "", " ", "\n", "\r"])), min_size=1), st.integers(0, 9))
+def test_the_split_loses_nothing_whatever_the_line_ends_are(texts: list[list[str]], seed: int) -> None:
+    documents = [_with_places(f"d{i}", "\n".join(lines)) for i, lines in enumerate(texts)]
+    _assert_split_is_whole(documents, *dataset.split_dev(documents, 0.3, seed))
+
+
+def _with_places(id: str, text: str) -> Document:
+    found = [i for i in range(len(text)) if text.startswith("حلب", i)]
+    return Document(id, text, tuple(Span(i, i + 3, "PLACE") for i in found))
+
+
+def test_a_span_across_lines_is_never_cut() -> None:
+    document = Document("a", "دخل ريف\nحلب أمس\nثم خرج", (Span(4, 11, "PLACE"),))
+    for seed in range(10):
+        train, dev = dataset.split_dev([document], 0.2, seed)
+        assert sorted(d.text for d in (*train, *dev)) == sorted(["دخل ريف\nحلب أمس\n", "ثم خرج"])
+
+
+def test_a_share_of_one_paragraph_leaves_nothing_to_train_on() -> None:
+    train, dev = dataset.split_dev([Document("a", "دخل حلب", ())], 0.1, 1)
+    assert (train, len(dev)) == ([], 1)
+
+
+def _assert_split_is_whole(whole: list[Document], train: list[Document], dev: list[Document]) -> None:
+    """Pieces of all texts, each with its mentions as they stood."""
+    for document in whole:
+        parts = [d for d in (*train, *dev) if d.id == document.id]
+        assert sum(len(d.text) for d in parts) == (len(document.text) if document.text.strip() else 0)
+        assert all(d.text in document.text for d in parts)
+        assert _mentions(parts) == _mentions([document])
+        assert Counter(" ".join(d.text for d in parts).split()) == Counter(document.text.split())
+
+
+def _mentions(documents: list[Document]) -> Counter[tuple[str, str]]:
+    return Counter((span.label, d.text[span.start : span.end]) for d in documents for span in d.entities)
+
+
+# Windows ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("size", "overlap"), [(512, 0), (126, 32), (24, 8), (8, 3), (2, 0)])
+def test_every_word_is_learned_exactly_once(
+    gold: list[Document], tokenizer: Tokenizer, size: int, overlap: int
+) -> None:
+    windows = dataset.make_windows(gold, tokenizer, LABELS, WindowSection(size, overlap))
+    learned = [label for row in windows.dataset["labels"] for label in row if label != dataset.IGNORED]
+    names = tags_of(LABELS)
+    assert Counter(names[label] for label in learned) == Counter(
+        tag for document in gold for tag in dataset.encode_tags(tokenizer, document)[1]
+    )
+    assert len(learned) == sum(len(encode(tokenizer, document.text).first) for document in gold)
+    assert len(learned) == sum(len(words_of(document.text)) for document in gold), "every gold word has a piece"
+
+
+def test_a_window_has_its_special_tokens_and_a_label_for_each_piece(gold: list[Document], tokenizer: Tokenizer) -> None:
+    vocabulary = tokenizer.get_vocab()
+    for row in dataset.make_windows(gold, tokenizer, LABELS, WindowSection(24, 8)).dataset:
+        assert row["input_ids"][0] == vocabulary["[CLS]"] and row["input_ids"][-1] == vocabulary["[SEP]"]
+        assert row["labels"][0] == row["labels"][-1] == dataset.IGNORED
+        assert len(row["labels"]) == len(row["input_ids"]) == len(row["attention_mask"]) <= 26
+        assert set(row["attention_mask"]) == {1}
+
+
+def test_labels_stand_at_the_first_pieces_of_their_words(tokenizer: Tokenizer) -> None:
+    text = "دخل الجيش السوري حلب"
+    document = Document("a", text, (Span(4, 16, "ACTOR"), Span(17, 20, "PLACE")))
+    (row,) = dataset.make_windows([document], tokenizer, LABELS, WindowSection(100, 10)).dataset
+    names = tags_of(LABELS)
+    pieces = [tokenizer.id_to_token(number) for number in row["input_ids"]]
+    learned = [(piece, names[label]) for piece, label in zip(pieces, row["labels"], strict=True) if label >= 0]
+    assert [tag for _, tag in learned] == ["O", "B-ACTOR", "I-ACTOR", "B-PLACE"]
+    assert not any(piece.startswith("##") for piece, _ in learned)
+
+
+def test_entities_that_a_window_cuts_are_counted_and_still_learned(tokenizer: Tokenizer) -> None:
+    documents = encoders.reports(2)
+    wide, narrow = (dataset.make_windows(documents, tokenizer, LABELS, WindowSection(*w)) for w in ((400, 0), (6, 0)))
+    total = sum(len(document.entities) for document in documents)
+    assert (wide.entities, wide.cut) == (total, 0)
+    assert narrow.entities == total and 0 < narrow.cut <= total
+    labels = [Counter(x for row in w.dataset["labels"] for x in row if x >= 0) for w in (wide, narrow)]
+    assert labels[0] == labels[1]
+    assert dataset.columns(narrow) == {
+        "windows": len(narrow.dataset), "entities": total, "entities_cut": narrow.cut
+    }  # fmt: skip
+
+
+def test_an_entity_whose_words_are_judged_by_two_windows_is_the_cut_one(tokenizer: Tokenizer) -> None:
+    document = Document("a", "حلب ريف حلب", (Span(4, 11, "PLACE"),))
+    encoding, tags = dataset.encode_tags(tokenizer, document)
+    assert tags == ["O", "B-PLACE", "I-PLACE"]
+    size = int(encoding.first[2])  # the last word does not fit beside the first two
+    windows = dataset.make_windows([document], tokenizer, LABELS, WindowSection(size, 0))
+    assert (len(windows.dataset), windows.entities, windows.cut) == (2, 1, 1)
+
+
+def test_gold_spans_go_to_labels_and_back(gold: list[Document], tokenizer: Tokenizer) -> None:
+    for document in gold:
+        _, tags = dataset.encode_tags(tokenizer, document)
+        assert runs(tags) == runs(to_tags(document.text, words_of(document.text), document.entities))
+        assert len(runs(tags)) == len(document.entities)
