@@ -72,9 +72,19 @@ def test_an_unknown_format_is_named_beside_the_known_one(directory: Path) -> Non
         read_manifest(directory)
 
 
-def test_missing_and_unknown_keys_are_named(directory: Path) -> None:
-    edit(directory, lambda tree: [tree.pop("window"), tree.pop("labels"), tree.update(colour="red", taste="bitter")])
-    with pytest.raises(ArtifactError, match="missing keys: labels, window; unknown keys: colour, taste"):
+@pytest.mark.parametrize(
+    ("removed", "added", "message"),
+    [
+        (["window", "labels"], [], "missing keys: labels, window; unknown keys: none"),
+        ([], ["taste", "colour"], "missing keys: none; unknown keys: colour, taste"),
+        (["window"], ["taste"], "missing keys: window; unknown keys: taste"),
+    ],
+)
+def test_missing_and_unknown_keys_are_named(
+    directory: Path, removed: list[str], added: list[str], message: str
+) -> None:
+    edit(directory, lambda tree: [*(tree.pop(key) for key in removed), tree.update(dict.fromkeys(added))])
+    with pytest.raises(ArtifactError, match=message):
         read_manifest(directory)
 
 

@@ -39,6 +39,25 @@ def test_cuda_without_a_device_says_so(tiny_artifact: Path, monkeypatch: pytest.
         marsad.load(tiny_artifact, device="cuda")
 
 
+@pytest.mark.skipif(backend._onnx_cuda(), reason="CUDA starts here")
+@pytest.mark.filterwarnings("ignore:Specified provider:UserWarning")
+def test_a_runtime_that_would_fall_back_to_the_cpu_says_so(
+    tiny_artifact: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backend, "_onnx_cuda", lambda: True)
+    with pytest.raises(ArtifactError, match="CUDAExecutionProvider does not start on this machine; use --device cpu"):
+        marsad.load(tiny_artifact, device="cuda")
+
+
+@pytest.mark.parametrize("device", ["torch", "cuda"])
+def test_torch_does_not_read_int8_as_something_else(
+    tiny_artifact: Path, monkeypatch: pytest.MonkeyPatch, device: str
+) -> None:
+    monkeypatch.setattr(backend, "_onnx_cuda", lambda: False)
+    with pytest.raises(ArtifactError, match=f"device {device} reads .*int8"):
+        marsad.load(tiny_artifact, device=device, precision="int8")
+
+
 @pytest.mark.parametrize("device", ["gpu", "CPU", "cuda:0", ""])
 def test_an_unknown_device_is_named_beside_the_known_ones(tiny_artifact: Path, device: str) -> None:
     with pytest.raises(ArtifactError, match=f"device '{device}' is none of cpu, cuda, torch"):

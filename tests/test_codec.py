@@ -154,6 +154,12 @@ def test_a_span_may_start_behind_any_of_its_proclitics(start: int) -> None:
     assert align(TEXT, Span(start, 29, "PLACE"))[-2:] == ["B-PLACE", "O"]
 
 
+def test_a_particle_that_stands_alone_is_no_proclitic_of_the_next_word() -> None:
+    assert align("و حلب", Span(2, 5, "PLACE")) == ["O", "B-PLACE"]
+    with pytest.raises(AlignmentError, match="starts neither"):
+        align("و حلب", Span(1, 5, "PLACE"))
+
+
 @given(texts, st.data())
 def test_a_span_is_tagged_as_it_stands_or_refused(text: str, data: st.DataObject) -> None:
     edges = st.integers(-2, len(text) + 2) | st.sampled_from([e for word in words_of(text) for e in word] or [0])

@@ -16,24 +16,7 @@ from train import corpus
 from train import tokenizer as tokenization
 from train.config import PretrainConfig, PretrainPhase, PretrainSource, PretrainTraining, PretrainVocabulary
 
-WORDS = [
-    "قصفت",
-    "طائرات",
-    "حربية",
-    "مدينة",
-    "إدلب",
-    "فقتل",
-    "ثلاثة",
-    "مدنيين",
-    "وأصيب",
-    "آخرون",
-    "بجروح",
-    "بينهم",
-    "أطفال",
-    "ونساء",
-    "يوم",
-    "الجمعة",
-]
+WORDS = "قصفت طائرات مدينة إدلب فقتل ثلاثة وأصيب آخرون بجروح بينهم أطفال ونساء يوم الجمعة".split()  # noqa: SIM905
 
 
 def sentence(random: np.random.Generator, length: int = 14) -> str:

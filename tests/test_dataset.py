@@ -121,7 +121,9 @@ def test_another_seed_sets_other_paragraphs_aside(gold: list[Document]) -> None:
     assert len(parts) == 5
 
 
-@given(st.lists(st.lists(st.sampled_from(["حلب", "في حلب", "دخل", "", " ", "\n", "\r"])), min_size=1), st.integers(0, 9))
+@given(
+    st.lists(st.lists(st.sampled_from(["حلب", "في حلب", "دخل", "", " ", "\n", "\r"])), min_size=1), st.integers(0, 9)
+)
 def test_the_split_loses_nothing_whatever_the_line_ends_are(texts: list[list[str]], seed: int) -> None:
     documents = [_with_places(f"d{i}", "\n".join(lines)) for i, lines in enumerate(texts)]
     _assert_split_is_whole(documents, *dataset.split_dev(documents, 0.3, seed))

@@ -66,6 +66,17 @@ def test_where_a_text_is_cut_for_tokenising_changes_nothing(tokenizer: Tokenizer
     assert cut.ids.tolist() == tokenizer.encode(text, add_special_tokens=False).ids
 
 
+@pytest.mark.parametrize(
+    "character", [chr(c) for c in (*range(0x21), *range(0x7F, 0xA1), 0x2028, 0x200B, 0x3000)], ids=ascii
+)
+def test_a_text_is_cut_for_tokenising_at_white_space_alone(tokenizer: Tokenizer, character: str) -> None:
+    text = f"حلب{character}سوريا"
+    with patch.object(encoding_module, "_STRETCH", 3):
+        cut = encode(tokenizer, text)
+    assert_equal(cut, encode(tokenizer, text))
+    assert list(zip(cut.starts, cut.ends, strict=True)) == words_of(text)
+
+
 @given(texts)
 def test_words_with_a_piece_are_all_that_do_not_normalise_to_nothing(tokenizer: Tokenizer, text: str) -> None:
     encoding = encode(tokenizer, text)

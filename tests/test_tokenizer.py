@@ -178,3 +178,9 @@ def test_a_vocabulary_learned_from_text_reads_it_without_unknowns() -> None:
     unknown = [token for text in raw for token in learned.encode(text).tokens if token == "[UNK]"]
     assert unknown == []
     assert not any("\u064b" <= letter <= "\u0652" or letter == "ـ" for piece in vocabulary for letter in piece)
+
+
+def test_the_same_texts_give_the_same_vocabulary_with_the_same_ids() -> None:
+    raw = [document.text for document in texts.gold()]
+    one, other = (tokenization.train(iter(raw), 1000).get_vocab() for _ in range(2))
+    assert one == other

@@ -41,6 +41,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     scored.add_argument("--model", type=Path, help="an artifact (the run's own unless given)")
     scored.add_argument("--out", type=Path, help="where the figures and pages go")
+    compared = _verb(verbs, "benchmark", _benchmark, "fine-tune an encoder on ANERcorp and score its test split")
+    compared.add_argument("--test", type=Path, required=True, help="the test split, as .conll")
+    compared.add_argument("--untrained", action="store_true", help="the same architecture with random weights")
     _verb(verbs, "pretrain", _pretrain, "an encoder from raw text")
     table = _verb(verbs, "proclitics", _proclitics, "the table of attached particles from raw text", config=False)
     table.add_argument("--corpus", type=Path, required=True, help="a file or directory of raw text")
@@ -103,6 +106,12 @@ def _evaluate(options: argparse.Namespace) -> None:
     from train import evaluate
 
     evaluate.main(_load(options), options.data, options.model, options.out)
+
+
+def _benchmark(options: argparse.Namespace) -> None:
+    from train import benchmark
+
+    benchmark.main(_load(options), options.test, options.untrained)
 
 
 def _pretrain(options: argparse.Namespace) -> None:

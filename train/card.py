@@ -22,7 +22,8 @@ def render(config: RunConfig, about: Manifest, documents: Sequence[Document]) ->
     words = sum(len(words_of(document.text)) for document in documents)
     counts = {label: sum(s.label == label for d in documents for s in d.entities) for label in about.labels}
     parity = about.metrics["parity"]
-    sources = "\n".join(f"- `{path}` ({_LICENCES.get(path, 'your own data')})" for path in config.data.train)
+    paths = (*config.data.train, *config.data.extra)
+    sources = "\n".join(f"- `{path}` ({_LICENCES.get(path, 'your own data')})" for path in paths)
     return f"""---
 language: ar
 pipeline_tag: token-classification

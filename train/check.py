@@ -38,13 +38,16 @@ def _file_problems(path: Path, table: Proclitics, data: Path | None) -> list[str
     problems = [str(record) for record in records if isinstance(record, BadRecord)]
     times = Counter(document.id for document in documents)
     problems += [f"{path}: {id} is there {count} times" for id, count in times.items() if count > 1]
-    faults = {document.id: dataset.find_problems(document, LABELS) for document in documents}
-    if data is None:  # authored reports name places that raw text hardly holds: they have to agree in themselves
-        table = proclitics.extend(table, [document for document in documents if not faults[document.id]])
-    for number, record in enumerate(records, 1):
+    if data and documents:
+        articles = {article.stem for article in (data / "articles").glob("*.txt")}
+        problems += [f"{path}: {id} is not there" for id in sorted(articles - {record.id for record in records})]
+    else:  # authored reports name places that raw text hardly holds: they have to agree in themselves
+        table = proclitics.extend(table, [d for d in documents if not dataset.find_problems(d, LABELS)])
+    for index, record in enumerate(records):
         if not isinstance(record, BadRecord):
-            found = [*_text_problems(record, data), *(faults[record.id] or _span_problems(record, table))]
-            problems += [f"{path}:{number}: {record.id}: {problem}" for problem in found]
+            found = dataset.find_problems(record, LABELS)
+            found += [*_text_problems(record, data), *_span_problems(record, table)]
+            problems += [f"{path}:{dataset.line_of(path, index)}: {record.id}: {problem}" for problem in found]
     return problems
 
 

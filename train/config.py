@@ -253,8 +253,8 @@ class PretrainShape:
     positions: int = 512
 
     def __post_init__(self) -> None:
-        if self.hidden % self.heads:
-            raise ConfigError(f"hidden: {self.hidden} does not divide into {self.heads} heads")
+        if self.hidden % (2 * self.heads):
+            raise ConfigError(f"hidden: {self.hidden} does not divide into {self.heads} heads of even width")
 
 
 @dataclass(frozen=True)

@@ -256,9 +256,7 @@ def read_packing(directory: Path) -> Packing:
     """Read the manifest of a packed directory."""
     path = directory / "packed.json"
     if not path.exists():
-        raise DataError(
-            f"{path}: no such file; pack a corpus with --set corpus=PATH first, or name the directory that holds the shards"
-        )
+        raise DataError(f"{path}: no such file; pack a corpus with --set corpus=PATH, or name the shards' directory")
     tree = json.loads(path.read_text(encoding="utf-8"))
     tree["sources"] = [SourceCount(**source) for source in tree["sources"]]
     return Packing(**tree)

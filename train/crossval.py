@@ -23,7 +23,7 @@ from marsad.schema import Document, Span
 from marsad.words import words_of
 from train import dataset, encoder, fit, metrics, report
 from train.baseline import Baseline
-from train.config import RunConfig
+from train.config import RunConfig, to_dict
 
 Spans = list[list[Span]]
 
@@ -44,6 +44,7 @@ def main(config: RunConfig, readme: Path | None = None) -> dict[str, Any]:
     found = [_read_held_out(config, documents, extra, folds, seed) for seed in config.crossval.seeds]
     baseline = _read_by_baseline(documents, extra, folds, Proclitics.read(config.proclitics))
     figures = {
+        "config": to_dict(config),
         "encoder": config.encoder,
         "documents": len(documents),
         "folds": len(folds),
@@ -54,10 +55,10 @@ def main(config: RunConfig, readme: Path | None = None) -> dict[str, Any]:
     table = render(figures)
     (directory / "metrics.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     (directory / "table.md").write_text(table + "\n", encoding="utf-8")
-    shutil.rmtree(directory / "folds", ignore_errors=True)
     print(table)
     if readme:
         report.write_between(readme, "crossval", table)
+    shutil.rmtree(directory / "folds", ignore_errors=True)  # last: what fails before can go on from the folds
     return figures
 
 

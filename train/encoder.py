@@ -11,7 +11,8 @@ from marsad.errors import ConfigError
 from marsad.schema import tags_of
 from train import tokenizer as tokenization
 
-#: What is read of an encoder's directory, where it is there.
+_HUB_SECONDS = 10  # to wait for the hub's first answer
+
 #: What is read of an encoder's directory, where it is there.
 FILES = ["config.json", "model.safetensors", "pytorch_model.bin", "tokenizer.json", "vocab.txt"]
 
@@ -25,17 +26,16 @@ def resolve(encoder: str) -> Path:
         return _checked(Path(encoder), encoder)
     if encoder.count("/") != 1 or encoder.startswith((".", "/")):
         raise ConfigError(f"encoder {encoder}: no such directory, and no hub name (OWNER/NAME) either")
-    from huggingface_hub import snapshot_download
-
     try:
-        return _checked(Path(snapshot_download(encoder, allow_patterns=FILES)), encoder)
-    except (OSError, ValueError, RuntimeError) as error:  # what the hub's client raises without a network
+        directory = _fetched(encoder)
+    except Exception as error:  # the hub's client and its HTTP library have no base in common
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise ConfigError(
             f"encoder {encoder}: not a directory here, and the model hub gave no answer ({reason}); put its "
             "files (config.json, weights, vocab.txt or tokenizer.json) into a directory and name that with "
             "--set encoder=DIR, or use the encoder inside with --set encoder=models/encoder"
         ) from None
+    return _checked(directory, encoder)
 
 
 def load_tokenizer(directory: Path) -> Tokenizer:
@@ -65,6 +65,18 @@ def load_model(directory: Path, labels: tuple[str, ...], dropout: float, window:
     config.classifier_dropout = dropout
     config.hidden_dropout_prob = dropout
     return AutoModelForTokenClassification.from_pretrained(directory, config=config, local_files_only=True)
+
+
+def _fetched(encoder: str) -> Path:
+    """The hub's files of an encoder: those fetched before, else fetched now."""
+    from huggingface_hub import HfApi, snapshot_download
+
+    try:
+        return _checked(Path(snapshot_download(encoder, allow_patterns=FILES, local_files_only=True)), encoder)
+    except (OSError, ConfigError):  # nothing was fetched before, or not all of it
+        pass
+    HfApi().model_info(encoder, timeout=_HUB_SECONDS)  # snapshot_download would wait for ever on a silent network
+    return Path(snapshot_download(encoder, allow_patterns=FILES))
 
 
 def _checked(directory: Path, encoder: str) -> Path:

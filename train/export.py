@@ -159,12 +159,16 @@ def release(source: Path, out: Path) -> Path:
 
 def _check_same(config: RunConfig, done: Path) -> None:
     """Raise ArtifactError where the fit was one of other data, labels, encoder or settings than the config's."""
-    fitted = json.loads(done.read_text(encoding="utf-8"))["config"]
-    wanted = json.loads(json.dumps(to_dict(config)))
-    parts = ("encoder", "data", "proclitics", "window", "training")
-    changed = [part for part in parts if fitted[part] != wanted[part]]
+    changed = _changed(config, json.loads(done.read_text(encoding="utf-8"))["config"])
     if changed:
         raise ArtifactError(f"{done}: the fit had another {', '.join(changed)}; run `python -m train fit` again")
+
+
+def _changed(config: RunConfig, stored: dict[str, Any]) -> list[str]:
+    """The parts of a stored config that decide a model and are not the config's."""
+    wanted = json.loads(json.dumps(to_dict(config)))
+    parts = ("encoder", "data", "proclitics", "window", "training")
+    return [part for part in parts if stored.get(part) != wanted[part]]
 
 
 def _check_replaceable(out: Path) -> None:
@@ -228,4 +232,11 @@ def _plain(entity: Entity) -> dict[str, Any]:
 def _crossval(config: RunConfig) -> dict[str, Any]:
     """The held-out figures of the same run, where it has them."""
     path = config.directory / "crossval" / "metrics.json"
-    return {"crossval": json.loads(path.read_text(encoding="utf-8"))} if path.is_file() else {}
+    if not path.is_file():
+        return {}
+    figures = json.loads(path.read_text(encoding="utf-8"))
+    changed = _changed(config, figures.pop("config"))
+    if changed:
+        print(f"left out: {path} has the held-out figures of another {', '.join(changed)}")
+        return {}
+    return {"crossval": figures}

@@ -185,6 +185,7 @@ def _arguments(config: RunConfig, directory: Path, seed: int, quiet: bool) -> Tr
         weight_decay=options.weight_decay,
         lr_scheduler_type="linear",
         bf16=cuda and torch.cuda.is_bf16_supported(),
+        use_cpu=not torch.accelerator.is_available(),  # said aloud, or torchrun's processes each train alone
         seed=seed,
         data_seed=seed,
         eval_strategy="epoch",

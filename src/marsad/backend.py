@@ -42,6 +42,8 @@ def open_backend(directory: Path, device: str, precision: str, threads: int | No
             raise ArtifactError(f"device cuda reads {precision} with onnxruntime-gpu alone; use --precision fp32")
         return TorchBackend(directory, "cuda")
     if device == "torch":
+        if precision != "fp32":
+            raise ArtifactError(f"device torch reads fp32 alone; for {precision} use --device cpu")
         return TorchBackend(directory, "cpu")
     raise ArtifactError(f"device {device!r} is none of cpu, cuda, torch")
 
