@@ -46,7 +46,9 @@ def test_figures_pages_and_picture_are_written(
     gold = (*GOLD[:2], Span(26, 31, "ACTOR"), GOLD[4])  # أمس is not in it, and سوريا is an ACTOR
     data = encoders.write_reports(tmp_path / "gold.jsonl", [Document("one", TEXT, gold)])
     figures = evaluate.main(config, [str(data)], model, tmp_path / "out")
-    assert json.loads((tmp_path / "out" / "metrics.json").read_text(encoding="utf-8")) == json.loads(json.dumps(figures))
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text(encoding="utf-8")) == json.loads(
+        json.dumps(figures)
+    )
     assert (figures["micro"]["correct"], figures["micro"]["found"], figures["micro"]["gold"]) == (3, 5, 4)
     assert figures["errors"] == {"spurious": 1, "label": 1} and figures["documents"] == 1
     page = (tmp_path / "out" / "errors.html").read_text(encoding="utf-8")
@@ -98,7 +100,7 @@ def test_reports_that_were_trained_on_are_left_out_and_said_so(
 def test_no_figure_is_given_where_nothing_is_left(config: RunConfig, tmp_path: Path) -> None:
     model = trained_on(tmp_path / "model", TEXT)
     data = encoders.write_reports(tmp_path / "gold.jsonl", [Document("one", TEXT, GOLD)])
-    with pytest.raises(DataError, match="no document is left to evaluate on; held-out figures .* come from crossval"):
+    with pytest.raises(DataError, match="no document is left to evaluate on; held-out figures"):
         evaluate.main(config, [str(data)], model, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModel, AutoModelForMaskedLM, AutoTokenizer
+from transformers import AutoModel, AutoModelForMaskedLM, AutoTokenizer, BertConfig, BertForMaskedLM
 
 from marsad.errors import ConfigError, DataError
 from train import pretrain
@@ -22,7 +22,6 @@ from train.config import (
     PretrainShape,
     PretrainTraining,
     PretrainVocabulary,
-    PretrainWord2Vec,
     load,
 )
 
@@ -57,8 +56,8 @@ def config(text: Path, run: Path, training: PretrainTraining = TRAINING) -> Pret
         training=training,
         corpus=str(text),
         heldout=0.2,
-        vocabulary=PretrainVocabulary(size=100, sample=1.0),
-        shape=PretrainShape(layers=2, hidden=32, heads=2, intermediate=64, positions=32),
+        vocabulary=PretrainVocabulary(size=200, sample=1.0),
+        shape=PretrainShape(layers=2, hidden=64, heads=2, intermediate=128, positions=32),
     )
 
 
@@ -155,7 +154,7 @@ def test_transformers_loads_the_directory(finished: Path) -> None:
     weight = model.bert.embeddings.word_embeddings.weight
     assert weight.data_ptr() == model.cls.predictions.decoder.weight.data_ptr()
     hidden = AutoModel.from_pretrained(finished)(**inputs).last_hidden_state
-    assert hidden.shape[-1] == 32 and torch.isfinite(hidden).all()
+    assert hidden.shape[-1] == 64 and torch.isfinite(hidden).all()
 
 
 def test_the_summary_says_what_was_done(finished: Path) -> None:
@@ -177,12 +176,9 @@ def test_it_learns_from_packed_shards_alone(text: Path, finished: Path, tmp_path
         checkpoint_steps=None,
         evaluate_sequences=64,
     )
-    settings = replace(
-        from_shards(config(text, tmp_path, training), finished), word2vec=PretrainWord2Vec(tokens=10_000)
-    )
-    pretrain.main(settings)
-    losses = [loss for _, loss in _records(tmp_path)]
-    assert losses[-1] < 0.6 * losses[0]
+    pretrain.main(from_shards(config(text, tmp_path, training), finished))
+    # 2.8 is the loss of one who knows no more than the frequencies; about 1.0 was measured
+    assert _records(tmp_path)[-1][1] < 1.8
 
 
 def test_a_budget_of_minutes_ends_on_time_at_rate_zero(
@@ -198,6 +194,19 @@ def test_a_budget_of_minutes_ends_on_time_at_rate_zero(
     assert rates[-1] < 0.5 * max(rates)
 
 
+def test_the_lower_heads_start_at_their_offsets() -> None:
+    torch.manual_seed(0)
+    shape = {"hidden_size": 256, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
+    model = BertForMaskedLM(BertConfig(vocab_size=500, attn_implementation="eager", **shape)).eval()
+    with torch.no_grad():
+        model.bert.embeddings.word_embeddings.weight.mul_(4)  # 0.08, as word2vec vectors have
+        pretrain.start_local(model, seed=0)
+        attention = model.bert(torch.randint(0, 500, (4, 64)), output_attentions=True).attentions[0]
+    for head, offset in enumerate((-1, 1, -2, 2)):
+        weights = [float(attention[:, head].diagonal(o, 1, 2).mean()) for o in range(-4, 5)]
+        assert np.argmax(weights) == offset + 4 and weights[offset + 4] > 0.4, (head, weights)
+
+
 def test_the_schedule_rises_then_falls_to_zero() -> None:
     training = replace(TRAINING, warmup=0.1)
     rates = [pretrain.learning_rate_at(training, share) for share in (0, 0.05, 0.1, 0.55, 1)]
@@ -205,34 +214,37 @@ def test_the_schedule_rises_then_falls_to_zero() -> None:
     assert [pretrain.phase_at(training, share) for share in (0, 0.74, 0.76, 1)] == [0, 0, 1, 1]
 
 
-def test_two_processes_train_together(text: Path, finished: Path, tmp_path: Path) -> None:
-    """The same batches as one process, hence nearly the same model (dropout is off: it differs by rank)."""
-    training = replace(TRAINING, dropout=0.0)
-    alone = config(text, tmp_path / "alone", training)
+def test_two_processes_train_together(finished: Path, tmp_path: Path) -> None:
+    """Two processes read and mask what one reads in two parts, hence the same model but for rounding."""
+    smoke = str(ROOT / "configs" / "pretrain-smoke.yaml")
+    settings = [f"packed={finished.parent / 'packed'}", "corpus=null", "word2vec=null", "training.tokens=3072"]
     script = tmp_path / "launch.py"
     script.write_text(
         "import sys\n"
         "from train import config, pretrain\n"
         "pretrain.main(config.load(sys.argv[1], config.PretrainConfig, sys.argv[2:]))\n"
     )
-    settings = [
-        f"run={tmp_path / 'pair'}", f"packed={finished.parent / 'packed'}", "corpus=null", "word2vec=null",
-        "shape={layers: 2, hidden: 32, heads: 2, intermediate: 64, positions: 32}", "training.tokens=3072",
-        "training.phases=[{length: 16, batch: 8, share: 0.75}, {length: 32, batch: 4, share: 0.25}]",
-    ]  # fmt: skip
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--local_addr=localhost"]
-    command = [*torchrun, "--rdzv_backend=c10d", "--rdzv_endpoint=localhost:0", str(script)]
+    command = [*torchrun, "--rdzv_backend=c10d", "--rdzv_endpoint=localhost:0", str(script), smoke]
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'src'}", "OMP_NUM_THREADS": "1"}
-    smoke = str(ROOT / "configs" / "pretrain-smoke.yaml")
-    done = subprocess.run([*command, smoke, *settings], env=environment, capture_output=True, text=True, timeout=300)
+    pair = [f"run={tmp_path / 'pair'}", *settings]
+    done = subprocess.run([*command, *pair], env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
     summary = json.loads((tmp_path / "pair" / "encoder" / "training.json").read_text(encoding="utf-8"))
-    assert summary["processes"] == 2 and summary["step"] == 24
-    pretrain.main(from_shards(alone, finished))
+    assert summary["processes"] == 2 and summary["step"] == 12
+    alone = [f"run={tmp_path / 'alone'}", "training.accumulate=2", *settings]
+    pretrain.main(load(smoke, PretrainConfig, alone))
     losses = [_records(tmp_path / name)[-1][1] for name in ("pair", "alone")]
-    assert losses[0] == pytest.approx(losses[1], rel=0.05)
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
 
 
-@pytest.mark.parametrize("name", ["pretrain-4x256", "pretrain-smoke"])
-def test_the_shipped_configs_are_valid(name: str) -> None:
-    load(ROOT / "configs" / f"{name}.yaml", PretrainConfig)
+def test_the_shipped_config_is_valid() -> None:
+    load(ROOT / "configs" / "pretrain-4x256.yaml", PretrainConfig)
+
+
+def test_the_smoke_config_runs_every_stage(text: Path, tmp_path: Path) -> None:
+    overrides = [f"run={tmp_path}", f"corpus={text}", "training.tokens=4096"]
+    pretrain.main(load(ROOT / "configs" / "pretrain-smoke.yaml", PretrainConfig, overrides))
+    vectors = np.load(tmp_path / "word2vec.npy")
+    assert vectors.shape[1] == 32 and vectors.std() == pytest.approx(0.08, rel=0.1)
+    assert (tmp_path / "encoder" / "training.json").exists()

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field
 from itertools import chain
 from math import ceil
 from pathlib import Path
-from typing import Any, TextIO, cast
+from typing import Any, TextIO
 
 import numpy as np
 import zstandard
@@ -73,7 +73,7 @@ def open_text(path: Path) -> TextIO:
         return gzip.open(path, "rt", encoding="utf-8")
     if path.suffix == ".zst":
         stream = zstandard.ZstdDecompressor().stream_reader(path.open("rb"), closefd=True)
-        return io.TextIOWrapper(cast(io.BufferedIOBase, stream), encoding="utf-8")
+        return io.TextIOWrapper(stream, encoding="utf-8")
     return path.open(encoding="utf-8")
 
 
@@ -158,7 +158,7 @@ class Pieces:
         self.special = np.array([name in tokenization.SPECIAL_TOKENS for name in names])
         letters = [any(c.isalnum() for c in name) for name in names]
         self.sign = ~np.array(letters) | self.special
-        self.ids = {name: tokenizer.token_to_id(name) for name in tokenization.SPECIAL_TOKENS}
+        self.ids = {name: names.index(name) for name in tokenization.SPECIAL_TOKENS}
         self._random = np.random.default_rng(0).integers(0, 1 << 64, self.size, dtype=np.uint64)
 
     def ngrams(self, ids: NDArray[np.uint16], parts: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -202,7 +202,7 @@ def _contained(values: NDArray[np.uint64], sorted_set: NDArray[np.uint64]) -> ND
     if not len(sorted_set):
         return np.zeros(len(values), bool)
     place = np.minimum(np.searchsorted(sorted_set, values), len(sorted_set) - 1)
-    return sorted_set[place] == values
+    return np.equal(sorted_set[place], values)
 
 
 # Packing ----------------------------------------------------------------------------------------

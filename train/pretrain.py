@@ -98,7 +98,7 @@ def _read_tokenizer(directory: Path) -> Tokenizer:
     path = directory / "tokenizer.json"
     if not path.exists():
         raise ConfigError(f"{path}: no such file; a directory with a tokenizer.json is expected")
-    return cast(Tokenizer, Tokenizer.from_file(str(path)))
+    return Tokenizer.from_file(str(path))
 
 
 def learn_word_vectors(options: PretrainWord2Vec, hidden: int, packed: Path, seed: int) -> NDArray[np.float32]:
@@ -193,8 +193,6 @@ def build_model(config: PretrainConfig, pieces: corpus.Pieces, packed: Path) -> 
             hidden_dropout_prob=dropout,
             attention_probs_dropout_prob=dropout,
             pad_token_id=pieces.ids["[PAD]"],
-            # BERT's 0.02 belongs to 768 units; at that size 32 units leave attention 1 % of the residual
-            initializer_range=0.55 / math.sqrt(shape.hidden),
             attn_implementation="sdpa",
         )
     )
