@@ -62,7 +62,7 @@ def pieces(size: int) -> list[str]:
     return ordered + [f"[unused{number}]" for number in range(size - len(ordered))]
 
 
-def reports(count: int, sentences: int = 12) -> list[Document]:
+def reports(count: int, sentences: int = 16) -> list[Document]:
     """Reports of one sentence a line, in which a mention is told by its words alone."""
     return [_report(number, sentences) for number in range(count)]
 
@@ -99,7 +99,7 @@ def run_config(directory: Path, encoder: Path, documents: Sequence[Document], ep
         name="tiny",
         encoder=str(encoder),
         # so large a part is read without a fault only by a model that has learned it all
-        data=DataSection(train=(str(write_reports(directory / "train.jsonl", documents)),), dev_share=0.4),
+        data=DataSection(train=(str(write_reports(directory / "train.jsonl", documents)),), dev_share=0.3),
         proclitics=str(PROCLITICS),
         window=WindowSection(size=48, overlap=12),
         training=TrainingSection(epochs=epochs, batch_size=2, learning_rate=1e-2),

@@ -26,7 +26,7 @@ def twin(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def done(twin: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[RunConfig, dict[str, Any], Path]:
     """A cross-validation of three reports with two seeds, its figures, and the page that it wrote into."""
     directory = tmp_path_factory.mktemp("crossval")
-    config = encoders.run_config(directory, twin, encoders.reports(3), epochs=5)
+    config = encoders.run_config(directory, twin, encoders.reports(3, sentences=24), epochs=5)
     config = replace(config, crossval=CrossvalSection(seeds=(1, 2)))
     page = directory / "README.md"
     page.write_text(README, encoding="utf-8")

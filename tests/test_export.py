@@ -111,7 +111,7 @@ def test_golden_texts_are_paragraphs_with_what_the_artifact_finds(exported: Expo
     _, directory = exported
     rows = [json.loads(line) for line in (directory / "golden.jsonl").read_text(encoding="utf-8").splitlines()]
     extractor = marsad.load(directory, threads=1)
-    assert len(rows) == 36 and sum(len(row["entities"]) for row in rows) > 100
+    assert len(rows) == 40 and sum(len(row["entities"]) for row in rows) > 100
     for row in rows:
         assert {(e["start"], e["end"], e["label"]) for e in row["entities"]} == spans(extractor, row["text"])
 
@@ -238,7 +238,7 @@ def test_the_card_names_encoder_data_and_counts(exported: Exported) -> None:
     card = (directory / "README.md").read_text(encoding="utf-8")
     assert f"- `{config.data.train[0]}` (your own data)" in card
     assert f"Encoder: `{Path(config.encoder).name}`" in card
-    assert "Trained on 3 reports, " in card and "36 ACTOR, 36 PLACE, 36 COUNT, 36 DATE" in card
+    assert "Trained on 3 reports, " in card and "48 ACTOR, 48 PLACE, 48 COUNT, 48 DATE" in card
     assert "this run was not cross-validated, so no figure is stated" in card
     assert "windows of 48 word pieces that share about 12" in card
 

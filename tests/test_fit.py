@@ -126,7 +126,7 @@ def test_a_fit_leaves_its_model_log_curves_and_tensorboard(finished: RunConfig) 
     assert list(directory.rglob("events.out.tfevents.*"))
     said = summary(finished)
     assert said["config"] == json.loads(json.dumps(to_dict(finished)))
-    assert said["train"]["entities"] + said["dev"]["entities"] == 2 * 12 * 4
+    assert said["train"]["entities"] + said["dev"]["entities"] == 2 * 16 * 4
     model = AutoModelForTokenClassification.from_pretrained(directory / "model", local_files_only=True)
     assert model.config.id2label == dict(enumerate(tags_of(LABELS)))
 
@@ -146,7 +146,7 @@ def test_a_development_set_of_the_users_own_chooses_the_epoch(twin: Path, tmp_pa
     dev = encoders.write_reports(tmp_path / "dev.jsonl", documents[2:])
     fit.main(replace(config, data=replace(config.data, dev=(str(dev),))))
     said = summary(config)
-    assert said["train"]["entities"] == 2 * 12 * 4 and said["dev"]["entities"] == 12 * 4
+    assert said["train"]["entities"] == 2 * 16 * 4 and said["dev"]["entities"] == 16 * 4
 
 
 def test_data_and_labels_of_the_users_own_in_conll(twin: Path, tmp_path: Path) -> None:

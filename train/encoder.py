@@ -1,11 +1,15 @@
 """The pretrained encoder that a run starts from: a directory, or a name on the model hub."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from tokenizers import Tokenizer
 from transformers import AutoConfig, AutoModelForTokenClassification
+from transformers.utils import logging
 
 from marsad.errors import ConfigError
 from marsad.schema import tags_of
@@ -64,7 +68,21 @@ def load_model(directory: Path, labels: tuple[str, ...], dropout: float, window:
     config.num_labels = len(tags)
     config.classifier_dropout = dropout
     config.hidden_dropout_prob = dropout
-    return AutoModelForTokenClassification.from_pretrained(directory, config=config, local_files_only=True)
+    with _silent():
+        return AutoModelForTokenClassification.from_pretrained(
+            directory, config=config, dtype=torch.float32, local_files_only=True
+        )
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Keep transformers from reporting that the head is new and the language model's head unused: both are meant."""
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
 
 
 def _fetched(encoder: str) -> Path:

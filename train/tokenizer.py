@@ -106,6 +106,7 @@ def save(tokenizer: Tokenizer, directory: Path, max_length: int) -> None:
     config = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": max_length,
+        "split_special_tokens": True,  # a "[SEP]" written in a text is text
         **dict(zip(names, SPECIAL_TOKENS, strict=True)),
     }
     (directory / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")

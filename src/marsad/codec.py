@@ -33,8 +33,6 @@ def to_tags(text: str, words: Words, spans: Iterable[Span]) -> list[str]:
     lasts = {end: index for index, (_, end) in enumerate(words)}
     for span in spans:
         first, last = _fit(text, words, span, firsts, lasts)
-        if tags[first] != "O":
-            raise AlignmentError(f"{_name(text, span)} shares a word with the span before it; move one edge")
         tags[first] = f"B-{span.label}"
         tags[first + 1 : last + 1] = [f"I-{span.label}"] * (last - first)
     return tags
