@@ -1,6 +1,8 @@
 """Annotated files into windows: every problem told with its line, no word and no entity lost on the way."""
 
+import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
+from marsad.artifact import text_hash
 from marsad.codec import runs, to_tags
 from marsad.encode import encode
 from marsad.errors import DataError
@@ -96,6 +99,50 @@ def test_other_files_and_missing_ones_are_refused(tmp_path: Path) -> None:
         dataset.read_documents([tmp_path / "a.csv"], LABELS)
     with pytest.raises(DataError, match=r"a\.jsonl: cannot be read"):
         dataset.read_documents([tmp_path / "a.jsonl"], LABELS)
+
+
+@pytest.fixture
+def standoff(tmp_path: Path) -> Path:
+    """Offsets and hashes of three reports; the texts of the first two lie in a directory, one of them changed."""
+    documents = encoders.reports(3, sentences=1)
+    changed = replace(documents[1], text=documents[1].text + " ")
+    (tmp_path / "texts").mkdir()
+    encoders.write_reports(tmp_path / "texts" / "gathered.jsonl", [documents[0], changed])
+    rows = [
+        {
+            "id": document.id, "origin": "web", "outlet": "رويترز", "sha256": text_hash(document.text),
+            "entities": [{"start": s.start, "end": s.end, "label": s.label} for s in document.entities],
+        }
+        for document in documents
+    ]  # fmt: skip
+    path = tmp_path / "a.standoff.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def test_standoff_annotations_meet_their_texts(standoff: Path) -> None:
+    rows = standoff.read_text(encoding="utf-8").splitlines(keepends=True)
+    standoff.write_text(rows[0], encoding="utf-8")
+    (document,) = dataset.read_documents([standoff], LABELS, standoff.parent / "texts")
+    (original,) = encoders.reports(1, sentences=1)
+    assert (document.text, document.entities) == (original.text, original.entities)
+    assert document.extra == {"origin": "web", "outlet": "رويترز"}
+
+
+def test_standoff_texts_that_are_missing_or_changed_are_told_with_their_lines(standoff: Path) -> None:
+    with pytest.raises(DataError) as caught:
+        dataset.read_documents([standoff], LABELS, standoff.parent / "texts")
+    second, third = str(caught.value).splitlines()
+    assert second.startswith(f"{standoff}:2: the text of report1 in ") and "has SHA-256" in second
+    assert third.startswith(f"{standoff}:3: no text with id report2 in ")
+
+
+def test_standoff_without_a_directory_of_texts_says_how_to_give_one(standoff: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"holds offsets without texts.*--set data\.texts=DIR"):
+        dataset.read_documents([standoff], LABELS)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match=r"holds no \.jsonl file of texts"):
+        dataset.read_documents([standoff], LABELS, tmp_path / "empty")
 
 
 def test_a_span_that_fits_beside_one_that_does_not_is_not_blamed() -> None:
@@ -197,9 +244,18 @@ def test_labels_stand_at_the_first_pieces_of_their_words(tokenizer: Tokenizer) -
     assert not any(piece.startswith("##") for piece, _ in learned)
 
 
+def test_a_special_token_written_in_a_text_is_text(tokenizer: Tokenizer) -> None:
+    """As at inference: otherwise its words would have no piece, and a [SEP] would stand amid a window."""
+    document = Document("a", "قال [SEP] حلب [CLS]", (Span(10, 13, "PLACE"),))
+    (row,) = dataset.make_windows([document], tokenizer, LABELS, WindowSection(100, 10)).dataset
+    assert sum(label >= 0 for label in row["labels"]) == len(words_of(document.text)) == 8
+    special = [tokenizer.token_to_id(token) for token in ("[CLS]", "[SEP]")]
+    assert [number for number in row["input_ids"] if number in special] == special
+
+
 def test_entities_that_a_window_cuts_are_counted_and_still_learned(tokenizer: Tokenizer) -> None:
     documents = encoders.reports(2)
-    wide, narrow = (dataset.make_windows(documents, tokenizer, LABELS, WindowSection(*w)) for w in ((400, 0), (6, 0)))
+    wide, narrow = (dataset.make_windows(documents, tokenizer, LABELS, WindowSection(*w)) for w in ((999, 0), (6, 0)))
     total = sum(len(document.entities) for document in documents)
     assert (wide.entities, wide.cut) == (total, 0)
     assert narrow.entities == total and 0 < narrow.cut <= total

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import marsad
-from marsad.errors import ArtifactError
+from marsad.errors import ArtifactError, DataError
 from tests import encoders
 from train import __main__ as program
 from train import crossval, export, fit, run
@@ -100,6 +100,12 @@ def test_a_selftest_that_fails_fails_the_run(place: Path, monkeypatch: pytest.Mo
     with pytest.raises(ArtifactError, match="selftest failed, see above"):
         run.main(config, ARTICLE)
     assert not (tmp_path / "mine" / "article.html").exists()
+
+
+def test_an_article_that_is_not_utf_8_is_told(done: str, place: Path, tmp_path: Path) -> None:
+    (tmp_path / "old.txt").write_bytes("حلب".encode("windows-1256"))
+    with pytest.raises(DataError, match=r"old\.txt:1: not UTF-8"):
+        run.read(place / "runs" / "mine" / "artifact", tmp_path / "old.txt", tmp_path / "page.html")
 
 
 def test_an_interrupted_run_says_how_to_go_on(

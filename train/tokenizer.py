@@ -64,6 +64,7 @@ def build(vocabulary: dict[str, int]) -> Tokenizer:
         special_tokens=[(token, vocabulary[token]) for token in ("[CLS]", "[SEP]")],
     )
     tokenizer.add_special_tokens(list(SPECIAL_TOKENS))
+    tokenizer.encode_special_tokens = True  # a "[SEP]" written in a text is text
     return tokenizer
 
 
