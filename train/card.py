@@ -76,7 +76,7 @@ def _encoder_note(config: RunConfig) -> str:
     if not path.is_file():
         return ""
     training = json.loads(path.read_text(encoding="utf-8"))
-    tokens = training.get("tokens_seen")
+    tokens = training.get("tokens")
     return f", pretrained by the project on {tokens / 1e6:.1f} million word pieces of raw text" if tokens else ""
 
 
