@@ -118,6 +118,7 @@ def fit(
         raise ConfigError(
             "data.train: one paragraph cannot both train and choose the epoch; add text, or name data.dev"
         )
+    disable_progress_bar()  # of the weights' files, one line a checkpoint
     set_seeds(seed)
     model = encoder.load_model(source, config.data.labels, config.training.dropout, config.window.size)
     train_windows = dataset.make_windows(documents, tokenizer, config.data.labels, config.window)
@@ -136,7 +137,6 @@ def fit(
     )
     trainer.extractor = Extractor(manifest(config), tokenizer, ModelBackend(model), table)
     trainer.dev = dev
-    disable_progress_bar()  # of the weights' files, one line a checkpoint
     if quiet:
         trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=resume or None)
