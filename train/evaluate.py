@@ -34,7 +34,9 @@ def main(config: RunConfig, data: Sequence[str], model: Path | None, out: Path |
     """
     directory = model or config.directory / "artifact"
     extractor = marsad.load(directory)
-    documents = unseen(dataset.read_documents(data, extractor.manifest.labels), extractor.manifest.trained_on)
+    documents = unseen(
+        dataset.read_documents(data, extractor.manifest.labels, config.data.texts), extractor.manifest.trained_on
+    )
     found = list(extractor.batch(document.text for document in documents))
     score = metrics.score(documents, found)
     out = out or config.directory / "evaluation"
