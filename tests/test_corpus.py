@@ -14,6 +14,7 @@ from tokenizers import Tokenizer
 from marsad.errors import ConfigError, DataError
 from train import corpus
 from train import tokenizer as tokenization
+from train.__main__ import main
 from train.config import PretrainConfig, PretrainPhase, PretrainSource, PretrainTraining, PretrainVocabulary
 
 WORDS = "قصفت طائرات مدينة إدلب فقتل ثلاثة وأصيب آخرون بجروح بينهم أطفال ونساء يوم الجمعة".split()  # noqa: SIM905
@@ -161,6 +162,41 @@ def test_exactly_the_overlapping_paragraphs_are_dropped(
     assert read_stream(tmp_path / "packed") == expected_stream([d for d in kept if d], tokenizer)
     assert packing.sources[0].dropped_paragraphs == 2
     assert packing.sources[0].dropped_words == len((text[1][0] + " " + text[2][0]).split())
+
+
+def test_overlap_finds_what_should_have_been_kept_out(
+    tmp_path: Path, text: list[list[str]], tokenizer: Tokenizer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path / "a.txt", text)
+    packed = tmp_path / "packed"
+    evaluation = tmp_path / "evaluation" / "e.txt"
+    evaluation.parent.mkdir()
+    evaluation.write_text("كلمة " + text[1][0], encoding="utf-8")
+    corpus.pack(config(tmp_path), tokenizer, packed)
+    command = ["overlap", str(packed), str(evaluation)]
+    assert main(command) == 1
+    assert "pack again with the texts in exclude" in capsys.readouterr().err
+    assert sum(corpus.shared_ngrams(packed, command[2:]).values()) == 14 - 9  # the runs of a sentence of 14 words
+    corpus.pack(replace(config(tmp_path), exclude=(command[-1],)), tokenizer, packed)
+    assert main(command) == 0
+    assert "no word 10-gram of the texts in train or heldout" in capsys.readouterr().out
+
+
+def test_overlap_finds_a_run_over_two_paragraphs_and_two_chunks(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    words = [f"{a}{b}" for a in "قسدروعم" for b in "بتثجحخ"]
+    documents = [[" ".join(words[:6]), " ".join(words[6:12])], [" ".join(words[12:20])]] * 200
+    (tmp_path / "corpus").mkdir()
+    write(tmp_path / "corpus" / "a.txt", documents)
+    corpus.pack(config(tmp_path / "corpus"), tokenizer, tmp_path / "packed")
+    evaluation = tmp_path / "evaluation.jsonl"
+    evaluation.write_text(json.dumps({"text": " ".join(words[:12])}), encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        for size in (7, 100, 1_000_000):
+            patch.setattr(corpus, "CHUNK", size)
+            assert corpus.shared_ngrams(tmp_path / "packed", [str(evaluation)]) == {"train": 600, "heldout": 0}, size
+    evaluation.write_text(json.dumps({"text": " ".join(words[6:16])}), encoding="utf-8")
+    # no run goes on from one document to the next
+    assert corpus.shared_ngrams(tmp_path / "packed", [str(evaluation)]) == {"train": 0, "heldout": 0}
 
 
 def test_an_exclusion_that_is_absent_is_an_error(tmp_path: Path, tokenizer: Tokenizer) -> None:

@@ -181,6 +181,24 @@ def test_it_learns_from_packed_shards_alone(text: Path, finished: Path, tmp_path
     assert _records(tmp_path)[-1][1] < 1.8
 
 
+def test_training_goes_on_from_an_encoder(text: Path, finished: Path, tmp_path: Path) -> None:
+    # the domain's own text is packed with the vocabulary that the encoder has, whatever its own would be
+    settings = replace(config(text, tmp_path), start=str(finished), vocabulary=PretrainVocabulary(size=90))
+    summary = json.loads((pretrain.main(settings) / "training.json").read_text(encoding="utf-8"))
+    assert summary["config"]["start"] == "encoder" and str(tmp_path) not in json.dumps(summary)
+    assert (tmp_path / "encoder" / "tokenizer.json").read_bytes() == (finished / "tokenizer.json").read_bytes()
+    first = json.loads((finished / "training.json").read_text(encoding="utf-8"))
+    for length in ("16", "32"):
+        assert summary["heldout_loss"][length] < first["heldout_loss"][length]
+
+
+def test_an_encoder_does_not_take_text_of_another_vocabulary(text: Path, finished: Path, tmp_path: Path) -> None:
+    small = replace(config(text, tmp_path / "small"), vocabulary=PretrainVocabulary(size=90, sample=1.0))
+    other = replace(from_shards(config(text, tmp_path / "other"), finished), start=str(pretrain.main(small)))
+    with pytest.raises(ConfigError, match="pack the text with this encoder's vocabulary"):
+        pretrain.main(other)
+
+
 def test_a_budget_of_minutes_ends_on_time_at_rate_zero(
     text: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,7 +5,7 @@ import sys
 import traceback
 from pathlib import Path
 
-from marsad.errors import ConfigError, MarsadError
+from marsad.errors import ConfigError, DataError, MarsadError
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -42,9 +42,13 @@ def _parser() -> argparse.ArgumentParser:
     scored.add_argument("--model", type=Path, help="an artifact (the run's own unless given)")
     scored.add_argument("--out", type=Path, help="where the figures and pages go")
     compared = _verb(verbs, "benchmark", _benchmark, "fine-tune an encoder on ANERcorp and score its test split")
-    compared.add_argument("--test", type=Path, required=True, help="the test split, as .conll")
+    compared.add_argument("--test", type=Path, help=".conll (unless given, a tenth of the training split)")
     compared.add_argument("--untrained", action="store_true", help="the same architecture with random weights")
+    compared.add_argument("--readme", type=Path, help="write the table between this file's benchmark marks too")
     _verb(verbs, "pretrain", _pretrain, "an encoder from raw text")
+    clean = _verb(verbs, "overlap", _overlap, "find evaluation texts in packed pretraining text", config=False)
+    clean.add_argument("packed", type=Path, help="a directory of packed shards (RUN/packed)")
+    clean.add_argument("texts", nargs="+", help="files or directories that should have been kept out")
     table = _verb(verbs, "proclitics", _proclitics, "the table of attached particles from raw text", config=False)
     table.add_argument("--corpus", type=Path, required=True, help="a file or directory of raw text")
     table.add_argument("--out", type=Path, default=Path("models/encoder/proclitics.tsv"))
@@ -111,7 +115,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 def _benchmark(options: argparse.Namespace) -> None:
     from train import benchmark
 
-    benchmark.main(_load(options), options.test, options.untrained)
+    benchmark.main(_load(options), options.test, options.untrained, options.readme)
 
 
 def _pretrain(options: argparse.Namespace) -> None:
@@ -119,6 +123,19 @@ def _pretrain(options: argparse.Namespace) -> None:
     from train.config import PretrainConfig, load
 
     pretrain.main(load(options.config, PretrainConfig, options.set))
+
+
+def _overlap(options: argparse.Namespace) -> None:
+    from train import corpus
+
+    counts = corpus.shared_ngrams(options.packed, options.texts)
+    if any(counts.values()):
+        found = ", ".join(f"{count:,} in {split}" for split, count in counts.items())
+        raise DataError(
+            f"{options.packed}: shares word {corpus.NGRAM}-grams with the texts ({found}); "
+            "pack again with the texts in exclude"
+        )
+    print(f"{options.packed}: no word {corpus.NGRAM}-gram of the texts in {' or '.join(counts)}")
 
 
 def _proclitics(options: argparse.Namespace) -> None:

@@ -10,6 +10,7 @@ import statistics
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -26,26 +27,43 @@ from train.config import RunConfig
 Tags = list[list[str]]
 
 
-def main(config: RunConfig, test: Path, untrained: bool = False) -> dict[str, Any]:
+def main(
+    config: RunConfig, test: Path | None = None, untrained: bool = False, readme: Path | None = None
+) -> dict[str, Any]:
     """Fit and score once a seed, with the encoder of the config or the same architecture untrained.
 
-    Writes benchmark.json (or untrained.json) into the run's directory.
+    Without a test split, the last tenth of the training sentences is held out and scored. Writes benchmark.json
+    (or untrained.json) into the run's directory, and the table into `readme` where one is given.
     """
-    documents, _ = dataset.read_training(config.data)
-    sentences = dataset.read_documents([test], config.data.labels)
-    gold = read_tags(test)
-    if [len(tags) for tags in gold] != [len(sentence.text.split(" ")) for sentence in sentences]:
-        raise DataError(f"{test}: a token holds a space; one token a line is expected")
+    documents, sentences, gold = _read(config, test)
     directory = config.directory / "benchmark"
     with tempfile.TemporaryDirectory() as scratch:
         chosen = make_untrained(config.encoder, Path(scratch)) if untrained else config.encoder
         scores = [_score(config, chosen, documents, sentences, gold, seed, directory) for seed in config.crossval.seeds]
-    figures = {"encoder": config.encoder, "untrained": untrained, "test": test.name, "seeds": scores}
-    out = config.directory / ("untrained.json" if untrained else "benchmark.json")
+    scored = test.name if test else "held-out tenth of the training split"
+    figures = {"encoder": config.encoder, "untrained": untrained, "scored": scored, "seeds": scores}
+    name = "untrained" if untrained else "benchmark"
+    out = config.directory / f"{name}.json"
     out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     print(table(scores))
     print(f"written: {out}")
+    if readme:
+        report.write_between(readme, name, table(scores))
     return figures
+
+
+def _read(config: RunConfig, test: Path | None) -> tuple[list[Document], list[Document], Tags]:
+    """The sentences to train on, those to score, and the tags of the latter as they stand in their file."""
+    documents, _ = dataset.read_training(config.data)
+    if test:
+        sentences, gold = dataset.read_documents([test], config.data.labels), read_tags(test)
+    else:
+        cut = len(documents) * 9 // 10
+        gold = [tags for path in config.data.train for tags in read_tags(Path(path))][cut:]
+        documents, sentences = documents[:cut], documents[cut:]
+    if [len(tags) for tags in gold] != [len(sentence.text.split(" ")) for sentence in sentences]:
+        raise DataError(f"{test or config.data.train[-1]}: a token holds a space; one token a line is expected")
+    return documents, sentences, gold
 
 
 def read_tags(path: Path) -> Tags:
@@ -55,17 +73,15 @@ def read_tags(path: Path) -> Tags:
 
 
 def token_tags(text: str, spans: Iterable[Span]) -> list[str]:
-    """The IOB2 tags of the space-separated tokens that spans touch."""
+    """The IOB2 tags of the space-separated tokens that spans touch; a token belongs to the first span in it."""
     tokens = text.split(" ")
+    starts = list(accumulate((len(token) + 1 for token in tokens), initial=0))
     tags = ["O"] * len(tokens)
-    starts = [0]
-    for token in tokens:
-        starts.append(starts[-1] + len(token) + 1)
-    for span in spans:
-        touched = [i for i in range(len(tokens)) if starts[i] < span.end and span.start < starts[i + 1] - 1]
-        for index in touched:
-            if tags[index] == "O":
-                tags[index] = f"{'B' if index == touched[0] else 'I'}-{span.label}"
+    for span in sorted(spans):
+        touched = (i for i in range(len(tokens)) if starts[i] < span.end and span.start < starts[i + 1] - 1)
+        free = [index for index in touched if tags[index] == "O"]
+        for index in free:
+            tags[index] = f"{'B' if index == free[0] else 'I'}-{span.label}"
     return tags
 
 

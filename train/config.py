@@ -303,6 +303,7 @@ class PretrainConfig:
     training: PretrainTraining
     corpus: str | None = None
     packed: str | None = None
+    start: str | None = None  # an encoder to go on from, with its vocabulary: a directory or a name on the model hub
     sources: tuple[PretrainSource, ...] = ()
     exclude: tuple[str, ...] = ()
     heldout: float = 0.002
@@ -314,6 +315,8 @@ class PretrainConfig:
     def __post_init__(self) -> None:
         if (self.corpus is None) == (self.packed is None):
             raise ConfigError("corpus, packed: give one of them, raw text or packed shards, and null for the other")
+        if self.start and self.word2vec:
+            raise ConfigError("start, word2vec: an encoder to go on from has its embeddings; set word2vec=null")
         too_long = [p.length for p in self.training.phases if not 3 < p.length <= self.shape.positions]
         if too_long:
             raise ConfigError(f"training.phases: lengths {too_long} are outside 4 to {self.shape.positions} positions")

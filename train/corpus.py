@@ -12,6 +12,7 @@ import hashlib
 import io
 import json
 import lzma
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import chain
@@ -32,6 +33,7 @@ from train.config import PretrainConfig, PretrainSource
 NGRAM = 10
 SHARD_TOKENS = 25_000_000  # 48 MiB; machines that take files of at most 55 MiB take these
 BATCH_CHARACTERS = 4_000_000  # one call of the tokenizer; 2.7 M characters/s on two cores, about 0.3 GB
+CHUNK = 1_000_000  # pieces in which overlaps are sought at once; 100 MB of working arrays
 
 _TEXT_SUFFIXES = (".txt", ".xz", ".zst", ".gz", ".jsonl")
 _CONLL_SUFFIXES = (".conll", ".bio", ".iob", ".tsv")
@@ -190,6 +192,34 @@ def excluded_ngrams(paths: Iterable[str], tokenizer: Tokenizer, pieces: Pieces) 
     texts = [text for path in paths for text in _excluded_texts(Path(path))]
     ids, lengths = _encode(tokenizer, texts)
     return np.unique(pieces.ngrams(ids, np.repeat(np.arange(len(texts)), lengths))[0])
+
+
+def shared_ngrams(directory: Path, texts: Iterable[str]) -> dict[str, int]:
+    """How many word 10-grams of the packed documents stand in texts that should have been kept out, by split.
+
+    Counted over whole documents, while packing drops paragraphs: a run over two paragraphs is found here too.
+    """
+    tokenizer = tokenization.read(directory)
+    pieces = Pieces(tokenizer)
+    excluded = excluded_ngrams(texts, tokenizer, pieces)
+    counts = dict.fromkeys(read_packing(directory).shards, 0)
+    for split in counts:
+        for ids in _whole_documents(directory, split, pieces.ids["[SEP]"]):
+            hashes, _ = pieces.ngrams(ids, np.cumsum(ids == pieces.ids["[SEP]"]))
+            counts[split] += int(_contained(hashes, excluded).sum())
+    return counts
+
+
+def _whole_documents(directory: Path, split: str, separator: int) -> Iterator[NDArray[np.uint16]]:
+    """The stream of a split, about CHUNK pieces at a time, cut between documents."""
+    rest = np.empty(0, np.uint16)
+    for chunk in stream(directory, split, sys.maxsize, CHUNK):
+        joined = np.concatenate([rest, chunk])
+        ends = np.flatnonzero(joined == separator)
+        cut = int(ends[-1]) + 1 if len(ends) else 0
+        yield joined[:cut]
+        rest = joined[cut:]
+    yield rest
 
 
 def _encode(tokenizer: Tokenizer, texts: list[str]) -> tuple[NDArray[np.uint16], NDArray[np.int64]]:

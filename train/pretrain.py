@@ -31,6 +31,7 @@ from transformers import BertConfig, BertForMaskedLM
 
 from marsad.errors import ConfigError
 from train import corpus
+from train import encoder as encoders
 from train import tokenizer as tokenization
 from train.config import PretrainConfig, PretrainTraining, PretrainWord2Vec, to_dict
 
@@ -89,16 +90,11 @@ def _claim(config: PretrainConfig, run: Path) -> None:
 
 
 def _vocabulary(config: PretrainConfig) -> Tokenizer:
+    if config.start:
+        return encoders.load_tokenizer(encoders.resolve(config.start))
     if config.vocabulary.directory is None:
         return corpus.learn_vocabulary(config)
-    return _read_tokenizer(Path(config.vocabulary.directory))
-
-
-def _read_tokenizer(directory: Path) -> Tokenizer:
-    path = directory / "tokenizer.json"
-    if not path.exists():
-        raise ConfigError(f"{path}: no such file; a directory with a tokenizer.json is expected")
-    return Tokenizer.from_file(str(path))
+    return tokenization.read(Path(config.vocabulary.directory))
 
 
 def learn_word_vectors(options: PretrainWord2Vec, hidden: int, packed: Path, seed: int) -> NDArray[np.float32]:
@@ -179,8 +175,10 @@ def _processes() -> Iterator[Processes]:
 
 
 def build_model(config: PretrainConfig, pieces: corpus.Pieces, packed: Path) -> BertForMaskedLM:
-    """A fresh BERT of the config's shape, with what is known of the pieces in it."""
+    """The encoder to go on from, or a fresh BERT of the config's shape with what is known of the pieces in it."""
     torch.manual_seed(config.seed)
+    if config.start:
+        return _load_model(config, pieces)
     shape, dropout = config.shape, config.training.dropout
     model = BertForMaskedLM(
         BertConfig(
@@ -206,6 +204,24 @@ def build_model(config: PretrainConfig, pieces: corpus.Pieces, packed: Path) -> 
         if config.word2vec:
             model.bert.embeddings.word_embeddings.weight.copy_(torch.from_numpy(np.load(vectors)))
         start_local(model, config.seed)
+    return model
+
+
+def _load_model(config: PretrainConfig, pieces: corpus.Pieces) -> BertForMaskedLM:
+    dropout = config.training.dropout
+    model: BertForMaskedLM = BertForMaskedLM.from_pretrained(
+        encoders.resolve(str(config.start)),
+        dtype=torch.float32,
+        attn_implementation="sdpa",
+        hidden_dropout_prob=dropout,
+        attention_probs_dropout_prob=dropout,
+        local_files_only=True,
+    )
+    if model.config.vocab_size < pieces.size:
+        raise ConfigError(
+            f"start {config.start}: knows {model.config.vocab_size} pieces, and the packed text has {pieces.size}; "
+            "pack the text with this encoder's vocabulary (corpus instead of packed)"
+        )
     return model
 
 
@@ -258,16 +274,16 @@ class MaskedLoss(nn.Module):
         return nn.functional.cross_entropy(logits.float(), labels)
 
 
-def flops_per_token(config: PretrainConfig, vocabulary: int, length: int) -> float:
+def flops_per_token(shape: BertConfig, mask_rate: float, length: int) -> float:
     """Model FLOPs of a training token: 2 per weight and product forward, twice that backward.
 
     Counted are the matrix products: 4 h^2 + 2 h i weights a layer, attention's 2 length h products,
     and for masked tokens the head's h^2 + h V. Embeddings, norms, softmax and GELU are not.
     """
-    shape = config.shape
-    layer = 4 * shape.hidden**2 + 2 * shape.hidden * shape.intermediate + 2 * length * shape.hidden
-    head = config.training.mask_rate * (shape.hidden**2 + shape.hidden * vocabulary)
-    return 3 * 2 * (shape.layers * layer + head)
+    hidden = shape.hidden_size
+    layer = 4 * hidden**2 + 2 * hidden * shape.intermediate_size + 2 * length * hidden
+    head = mask_rate * (hidden**2 + hidden * shape.vocab_size)
+    return 3 * 2 * (shape.num_hidden_layers * layer + head)
 
 
 def peak_flops(device: torch.device) -> float:
@@ -325,7 +341,7 @@ class Trainer:
         self.config, self.options, self.run, self.here = config, config.training, run, here
         self.packed = packed_directory(config)
         self.peak = peak_flops(here.device)
-        self.tokenizer = _read_tokenizer(self.packed)
+        self.tokenizer = tokenization.read(self.packed)
         self.pieces = corpus.Pieces(self.tokenizer)
         self.model = build_model(config, self.pieces, self.packed).to(here.device)
         if self.options.compile:
@@ -374,7 +390,7 @@ class Trainer:
         self.model.half().save_pretrained(directory)
         self.model.float().config.dtype = torch.float32
         self.model.config.save_pretrained(directory)
-        tokenization.save(self.tokenizer, directory, self.config.shape.positions)
+        tokenization.save(self.tokenizer, directory, self.model.config.max_position_embeddings)
         draw_curves(self.log.records, self.run / "curves.png")
         summary = {
             "config": _portable(self.config),
@@ -442,7 +458,7 @@ class Trainer:
         self._heldout(phase.length)  # too little held-out text is known now, not at the end
         source = corpus.Sequences(self.packed, "train", phase.length, self.pieces)
         self._order = corpus.Order(source.count, (self.config.seed, self.position.phase))
-        self._flops = flops_per_token(self.config, self.pieces.size, phase.length)
+        self._flops = flops_per_token(self.model.config, self.options.mask_rate, phase.length)
         return source
 
     def _enter_phase(self, number: int) -> None:
@@ -629,7 +645,8 @@ def _portable(config: PretrainConfig) -> dict[str, Any]:
     """The config without the places of one machine: paths are cut to their last part."""
     tree = to_dict(config)
     tree["exclude"] = [Path(path).name for path in config.exclude]
-    for section, key in ((tree, "run"), (tree, "corpus"), (tree, "packed"), (tree["vocabulary"], "directory")):
+    places = ((tree, "run"), (tree, "corpus"), (tree, "packed"), (tree, "start"), (tree["vocabulary"], "directory"))
+    for section, key in places:
         section[key] = section[key] and Path(section[key]).name
     return tree
 

@@ -100,6 +100,14 @@ def _letters(characters: Counter[str], limit: int) -> list[str]:
     return sorted(counts, key=lambda letter: (-counts[letter], letter))[:limit]
 
 
+def read(directory: Path) -> Tokenizer:
+    """The tokenizer of a directory; raises ConfigError where it has none."""
+    path = directory / "tokenizer.json"
+    if not path.exists():
+        raise ConfigError(f"{path}: no such file; a directory with a tokenizer.json is expected")
+    return Tokenizer.from_file(str(path))
+
+
 def save(tokenizer: Tokenizer, directory: Path, max_length: int) -> None:
     """Write `tokenizer.json` and the `tokenizer_config.json` that keeps transformers from rebuilding it."""
     tokenizer.save(str(directory / "tokenizer.json"))
