@@ -33,6 +33,22 @@ def problems(tmp_path: Path, text: str, *overrides: str, cls: type = RunConfig) 
     return str(caught.value)
 
 
+PARTIAL = "  partial: [{files: [a.conll], allow: {LOC: [PLACE, ACTOR], O: [O]}}]\n"
+
+
+def test_a_map_of_lists_is_read_and_its_faults_are_named(tmp_path: Path) -> None:
+    (source,) = load(tmp_path, MINIMAL + PARTIAL).data.partial
+    assert source.allow == {"LOC": ("PLACE", "ACTOR"), "O": ("O",)}
+    assert "allow names PLAC, which labels does not" in problems(tmp_path, MINIMAL + PARTIAL.replace("PLACE", "PLAC"))
+    assert "data.partial[0].allow.LOC: expected a list" in problems(
+        tmp_path, MINIMAL + PARTIAL.replace("[PLACE, ACTOR]", "PLACE")
+    )
+    assert "allow: expected names and values" in problems(
+        tmp_path, MINIMAL + PARTIAL.replace("{LOC: [PLACE, ACTOR], O: [O]}", "[LOC]")
+    )
+    assert "each label needs at least one" in problems(tmp_path, MINIMAL + PARTIAL.replace("[O]}", "[]}"))
+
+
 # What is shipped --------------------------------------------------------------------------------
 
 

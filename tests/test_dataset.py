@@ -14,12 +14,12 @@ from marsad.artifact import text_hash
 from marsad.codec import runs, to_tags
 from marsad.encode import encode
 from marsad.errors import DataError
-from marsad.schema import LABELS, Document, Span, tags_of
+from marsad.schema import LABELS, Document, Span
 from marsad.words import words_of
 from tests import encoders
 from train import dataset
 from train import tokenizer as tokenization
-from train.config import WindowSection
+from train.config import DataSection, PartialSource, WindowSection
 
 GOLD = encoders.ROOT / "annotations" / "gold.jsonl"
 
@@ -214,9 +214,9 @@ def _mentions(documents: list[Document]) -> Counter[tuple[str, str]]:
 def test_every_word_is_learned_exactly_once(
     gold: list[Document], tokenizer: Tokenizer, size: int, overlap: int
 ) -> None:
-    windows = dataset.make_windows(gold, tokenizer, LABELS, WindowSection(size, overlap))
+    windows = dataset.make_windows(gold, tokenizer, dataset.bits_of(LABELS), WindowSection(size, overlap))
     learned = [label for row in windows.dataset["labels"] for label in row if label != dataset.IGNORED]
-    names = tags_of(LABELS)
+    names = {bit: tag for tag, bit in dataset.bits_of(LABELS).items()}
     assert Counter(names[label] for label in learned) == Counter(
         tag for document in gold for tag in dataset.encode_tags(tokenizer, document)[1]
     )
@@ -226,7 +226,7 @@ def test_every_word_is_learned_exactly_once(
 
 def test_a_window_has_its_special_tokens_and_a_label_for_each_piece(gold: list[Document], tokenizer: Tokenizer) -> None:
     vocabulary = tokenizer.get_vocab()
-    for row in dataset.make_windows(gold, tokenizer, LABELS, WindowSection(24, 8)).dataset:
+    for row in dataset.make_windows(gold, tokenizer, dataset.bits_of(LABELS), WindowSection(24, 8)).dataset:
         assert row["input_ids"][0] == vocabulary["[CLS]"] and row["input_ids"][-1] == vocabulary["[SEP]"]
         assert row["labels"][0] == row["labels"][-1] == dataset.IGNORED
         assert len(row["labels"]) == len(row["input_ids"]) == len(row["attention_mask"]) <= 26
@@ -236,8 +236,8 @@ def test_a_window_has_its_special_tokens_and_a_label_for_each_piece(gold: list[D
 def test_labels_stand_at_the_first_pieces_of_their_words(tokenizer: Tokenizer) -> None:
     text = "دخل الجيش السوري حلب"
     document = Document("a", text, (Span(4, 16, "ACTOR"), Span(17, 20, "PLACE")))
-    (row,) = dataset.make_windows([document], tokenizer, LABELS, WindowSection(100, 10)).dataset
-    names = tags_of(LABELS)
+    (row,) = dataset.make_windows([document], tokenizer, dataset.bits_of(LABELS), WindowSection(100, 10)).dataset
+    names = {bit: tag for tag, bit in dataset.bits_of(LABELS).items()}
     pieces = [tokenizer.id_to_token(number) for number in row["input_ids"]]
     learned = [(piece, names[label]) for piece, label in zip(pieces, row["labels"], strict=True) if label >= 0]
     assert [tag for _, tag in learned] == ["O", "B-ACTOR", "I-ACTOR", "B-PLACE"]
@@ -247,7 +247,7 @@ def test_labels_stand_at_the_first_pieces_of_their_words(tokenizer: Tokenizer) -
 def test_a_special_token_written_in_a_text_is_text(tokenizer: Tokenizer) -> None:
     """As at inference: otherwise its words would have no piece, and a [SEP] would stand amid a window."""
     document = Document("a", "قال [SEP] حلب [CLS]", (Span(10, 13, "PLACE"),))
-    (row,) = dataset.make_windows([document], tokenizer, LABELS, WindowSection(100, 10)).dataset
+    (row,) = dataset.make_windows([document], tokenizer, dataset.bits_of(LABELS), WindowSection(100, 10)).dataset
     assert sum(label >= 0 for label in row["labels"]) == len(words_of(document.text)) == 8
     special = [tokenizer.token_to_id(token) for token in ("[CLS]", "[SEP]")]
     assert [number for number in row["input_ids"] if number in special] == special
@@ -255,7 +255,10 @@ def test_a_special_token_written_in_a_text_is_text(tokenizer: Tokenizer) -> None
 
 def test_entities_that_a_window_cuts_are_counted_and_still_learned(tokenizer: Tokenizer) -> None:
     documents = encoders.reports(2)
-    wide, narrow = (dataset.make_windows(documents, tokenizer, LABELS, WindowSection(*w)) for w in ((999, 0), (6, 0)))
+    wide, narrow = (
+        dataset.make_windows(documents, tokenizer, dataset.bits_of(LABELS), WindowSection(*w))
+        for w in ((999, 0), (6, 0))
+    )
     total = sum(len(document.entities) for document in documents)
     assert (wide.entities, wide.cut) == (total, 0)
     assert narrow.entities == total and 0 < narrow.cut <= total
@@ -271,11 +274,49 @@ def test_an_entity_whose_words_are_judged_by_two_windows_is_the_cut_one(tokenize
     encoding, tags = dataset.encode_tags(tokenizer, document)
     assert tags == ["O", "B-PLACE", "I-PLACE"]
     size = int(encoding.first[2])  # the last word does not fit beside the first two
-    windows = dataset.make_windows([document], tokenizer, LABELS, WindowSection(size, 0))
+    windows = dataset.make_windows([document], tokenizer, dataset.bits_of(LABELS), WindowSection(size, 0))
     assert (len(windows.dataset), windows.entities, windows.cut) == (2, 1, 1)
     single = replace(document, entities=(Span(0, 3, "PLACE"), Span(4, 7, "ACTOR"), Span(8, 11, "PLACE")))
-    windows = dataset.make_windows([single], tokenizer, LABELS, WindowSection(2, 0))
+    windows = dataset.make_windows([single], tokenizer, dataset.bits_of(LABELS), WindowSection(2, 0))
     assert (windows.entities, windows.cut) == (3, 0), "one word is never cut"
+
+
+# Other schemes ----------------------------------------------------------------------------------
+
+
+PUBLIC = "زار\tO\nأحمد\tB-PERS\nعلي\tI-PERS\nسوريا\tB-LOC\nأمس\tO\n.\tO\n\nرواية\tB-MISC\n\n"
+
+
+def public(path: Path, **allow: tuple[str, ...]) -> DataSection:
+    (path / "public.conll").write_text(PUBLIC, encoding="utf-8")
+    return DataSection(train=(), partial=(PartialSource((str(path / "public.conll"),), allow),))
+
+
+def test_a_foreign_tag_allows_what_the_config_says(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    data = public(tmp_path, PERS=("ACTOR",), LOC=("PLACE", "ACTOR"), O=("O", "COUNT", "DATE"))
+    (part,) = dataset.read_partial(data)
+    bits = dataset.bits_of(LABELS)
+    assert part.allowed["B-PERS"] == bits["B-ACTOR"] and part.allowed["I-PERS"] == bits["I-ACTOR"]
+    assert part.allowed["B-LOC"] == bits["B-PLACE"] | bits["B-ACTOR"]
+    assert part.allowed["I-LOC"] == bits["I-PLACE"] | bits["I-ACTOR"]
+    assert part.allowed["O"] == sum(bits[tag] for tag in ("O", "B-COUNT", "I-COUNT", "B-DATE", "I-DATE"))
+    assert part.allowed["B-MISC"] == sum(bits.values()), "a label that is not named says nothing"
+    rows = dataset.make_windows(part.documents, tokenizer, part.allowed, WindowSection(100, 10)).dataset
+    learned = [[label for label in row["labels"] if label != dataset.IGNORED] for row in rows]
+    tags = [["O", "B-PERS", "I-PERS", "B-LOC", "O", "O"], ["B-MISC"]]
+    assert learned == [[part.allowed[tag] for tag in sentence] for sentence in tags]
+
+
+def test_a_label_that_no_annotation_has_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"no annotation has the label PER .*there are LOC, MISC, O, PERS"):
+        dataset.read_partial(public(tmp_path, PER=("ACTOR",)))
+
+
+def test_a_source_with_a_bad_sentence_is_an_error(tmp_path: Path) -> None:
+    data = public(tmp_path, PERS=("ACTOR",))
+    (tmp_path / "public.conll").write_text("أحمد\tI-PERS\n\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"public\.conll:1"):
+        dataset.read_partial(data)
 
 
 def test_gold_spans_go_to_labels_and_back(gold: list[Document], tokenizer: Tokenizer) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from marsad.schema import LABELS, Document, Span, tags_of
 from tests import encoders
 from train import __main__ as program
 from train import dataset, fit, metrics
-from train.config import RunConfig, to_dict
+from train.config import PartialSource, RunConfig, to_dict
 
 EPOCHS = 3
 
@@ -47,7 +48,11 @@ def weights(config: RunConfig) -> dict[str, torch.Tensor]:
 
 
 def summary(config: RunConfig) -> dict[str, Any]:
-    return json.loads((config.directory / "fit" / fit.DONE).read_text(encoding="utf-8"))
+    return summary_of(config.directory / "fit")
+
+
+def summary_of(directory: Path) -> dict[str, Any]:
+    return json.loads((directory / fit.DONE).read_text(encoding="utf-8"))
 
 
 def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
@@ -112,6 +117,43 @@ def test_the_figure_of_an_epoch_is_that_of_the_extractor(twin: Path, tmp_path: P
     dev = [Document("dev", documents[2].text, documents[2].entities)]
     reader = fit.fit(config, documents[:2], dev, tmp_path / "fit", seed=1, quiet=True)
     assert reader.dev_f1 == metrics.score(dev, [reader.extractor(dev[0].text)]).micro.f1
+
+
+def test_the_loss_of_a_known_tag_is_its_cross_entropy() -> None:
+    logits = torch.randn(2, 5, 9, generator=torch.Generator().manual_seed(0))
+    tags = torch.tensor([[-100, 0, 3, -100, 8], [-100, 1, -100, -100, -100]])
+    loss = _loss(logits, torch.where(tags < 0, tags, 2 ** tags.clamp(min=0)))
+    assert torch.isclose(loss, torch.nn.functional.cross_entropy(logits.flatten(0, 1), tags.flatten()))
+
+
+def test_the_loss_of_a_choice_is_that_of_the_sum_of_its_tags() -> None:
+    logits = torch.randn(1, 1, 9, generator=torch.Generator().manual_seed(0))
+    chances = logits.softmax(-1)[0, 0]
+    assert torch.isclose(_loss(logits, torch.tensor([[2**1 + 2**3]])), -(chances[1] + chances[3]).log())
+    assert abs(_loss(logits, torch.tensor([[2**9 - 1]]))) < 1e-6, "where all is allowed, nothing is learned"
+
+
+def _loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    def model(**_: Any) -> Any:
+        return SimpleNamespace(logits=logits)
+
+    return fit.SpanTrainer.compute_loss(None, model, {"labels": labels})  # type: ignore[arg-type]
+
+
+def test_a_source_under_another_scheme_teaches_what_it_says(twin: Path, tmp_path: Path) -> None:
+    """Places unseen in the reports are learned from a set that tells places, and says nothing of all else."""
+    documents = encoders.reports(2)
+    held_out = Document("new", "أعلن الجيش السوري مقتل 15 عنصرا في تعز أمس.\n", (Span(35, 38, "PLACE"),))
+    lines = "أعلن\tO\nروسيا\tB-ORG\nفي\tO\nتعز\tB-LOC\nأمس\tO\n.\tO\n\n"
+    (tmp_path / "public.conll").write_text(lines * 30, encoding="utf-8")
+    config = encoders.run_config(tmp_path, twin, documents, epochs=6)
+    source = PartialSource((str(tmp_path / "public.conll"),), {"LOC": ("PLACE",)})
+    taught = replace(config, name="taught", data=replace(config.data, partial=(source,)))
+    reader = fit.fit(taught, documents, (), tmp_path / "taught", seed=1, quiet=True)
+    found = [Span(e.start, e.end, e.label) for e in reader.extractor(held_out.text)]
+    assert held_out.entities[0] in found
+    assert {span.label for span in found} == set(LABELS), "what the source leaves unsaid is still read"
+    assert summary_of(tmp_path / "taught")["partial_windows"] == 30
 
 
 # What it leaves ---------------------------------------------------------------------------------

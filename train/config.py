@@ -99,6 +99,11 @@ def _convert(hint: Any, value: Any, where: str, problems: list[str]) -> Any:
             problems.append(f"{where}: expected a list, found {value!r}")
             return ()
         return tuple(_convert(arguments[0], v, f"{where}[{i}]", problems) for i, v in enumerate(value))
+    if origin is dict:
+        if not isinstance(value, dict):
+            problems.append(f"{where}: expected names and values, found {value!r}")
+            return {}
+        return {str(key): _convert(arguments[1], v, f"{where}.{key}", problems) for key, v in value.items()}
     if origin is typing.Literal:
         if value not in arguments:
             problems.append(f"{where}: {value!r} is none of {', '.join(map(str, arguments))}")
@@ -127,11 +132,28 @@ def _scalar(hint: type, value: Any, where: str, problems: list[str]) -> Any:
 
 
 @dataclass(frozen=True)
+class PartialSource:
+    """Annotations under another scheme, trained on for what they say of ours and never scored.
+
+    `allow` maps each of their labels, and O, to those of ours (O among them) that its words may have: LOC to
+    [PLACE, ACTOR] says that they are one of the two. Words under a label that it does not name are left out.
+    """
+
+    files: tuple[str, ...]
+    allow: dict[str, tuple[str, ...]]
+
+    def __post_init__(self) -> None:
+        if not self.allow or not all(self.allow.values()):
+            raise ConfigError("allow: each label needs at least one of ours; leave out those that say nothing")
+
+
+@dataclass(frozen=True)
 class DataSection:
     """What is read: JSONL of the gold's shape or CoNLL (token TAB tag), by paths from the working directory."""
 
     train: tuple[str, ...]
     extra: tuple[str, ...] = ()  # always trained on, never held out and never scored
+    partial: tuple[PartialSource, ...] = ()  # trained on beside the others, by what their scheme allows
     texts: str | None = None  # directory with the texts of standoff annotations (records without "text")
     labels: tuple[str, ...] = LABELS
     dev: tuple[str, ...] = ()  # documents that choose the epoch; without them, a share of the paragraphs does
@@ -142,6 +164,9 @@ class DataSection:
             raise ConfigError(f"dev_share: {self.dev_share} is not between 0 and 0.5")
         if len(set(self.labels)) != len(self.labels) or not self.labels:
             raise ConfigError(f"labels: expected distinct names, found {list(self.labels)}")
+        ours = {label for source in self.partial for allowed in source.allow.values() for label in allowed}
+        if unknown := ours - {"O", *self.labels}:
+            raise ConfigError(f"partial: allow names {', '.join(sorted(unknown))}, which labels does not")
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ report -> words + tags -> pieces -> windows     each word is learned in the wind
 """
 
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, groupby, pairwise
 from pathlib import Path
@@ -22,9 +22,9 @@ from marsad.formats import READERS, BadRecord, Record
 from marsad.schema import Document, Span, tags_of
 from marsad.words import words_of
 from train import standoff
-from train.config import DataSection, WindowSection
+from train.config import DataSection, PartialSource, WindowSection
 
-IGNORED = -100  # the label that torch's cross entropy leaves out
+IGNORED = -100  # the label of pieces from which nothing is learned
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Windows:
 
 
 def read_training(data: DataSection) -> tuple[list[Document], list[Document]]:
-    """The training documents of a config, and those that are never held out."""
+    """The training documents of a config under our scheme, and those that are never held out."""
     return (
         read_documents(data.train, data.labels, data.texts),
         read_documents(data.extra, data.labels, data.texts),
@@ -110,6 +110,54 @@ def _misaligned(document: Document, words: Sequence[tuple[int, int]]) -> Iterato
             yield str(error)
 
 
+@dataclass(frozen=True)
+class Partial:
+    """Documents under another scheme, and the tags of ours that each of their tags allows, as a bit set."""
+
+    documents: list[Document]
+    allowed: dict[str, int]
+
+
+def read_partial(data: DataSection) -> list[Partial]:
+    """The partially labelled sources of a config; raises DataError for an `allow` that fits no annotation."""
+    return [_partial(source, data) for source in data.partial]
+
+
+def _partial(source: PartialSource, data: DataSection) -> Partial:
+    documents: list[Document] = []
+    for path in map(Path, source.files):
+        for record in _records(path, data.texts):
+            if isinstance(record, BadRecord):
+                raise record
+            documents.append(record)
+    found = {"O"} | {span.label for document in documents for span in document.entities}
+    if absent := set(source.allow) - found:
+        raise DataError(
+            f"{', '.join(source.files)}: no annotation has the label {', '.join(sorted(absent))} that data.partial's "
+            f"allow names; there are {', '.join(sorted(found))}"
+        )
+    return Partial(documents, _allowed(source.allow, found, data.labels))
+
+
+def _allowed(allow: Mapping[str, Sequence[str]], found: Iterable[str], labels: Sequence[str]) -> dict[str, int]:
+    """Bit sets of our tags by tag of theirs: a B- tag allows the B- tags of our labels, an I- tag their I- tags."""
+    bits = bits_of(labels)
+    anything = (1 << len(bits)) - 1
+    rows = {}
+    for theirs in found:
+        for prefix in ("B-", "I-") if theirs != "O" else ("",):
+            ours = allow.get(theirs, ())
+            begin = [f"{p}{label}" for label in ours if label != "O" for p in ([prefix] if prefix else ["B-", "I-"])]
+            outside = ["O"] if "O" in ours else []
+            rows[prefix + theirs] = sum(bits[tag] for tag in (*begin, *outside)) if ours else anything
+    return rows
+
+
+def bits_of(labels: Sequence[str]) -> dict[str, int]:
+    """Each IOB2 tag of `labels` as the set of itself."""
+    return {tag: 1 << index for index, tag in enumerate(tags_of(labels))}
+
+
 def split_dev(documents: Sequence[Document], share: float, seed: int) -> tuple[list[Document], list[Document]]:
     """Set a share of the paragraphs aside: a few reports are too few to give up whole ones.
 
@@ -142,11 +190,13 @@ def split_dev(documents: Sequence[Document], share: float, seed: int) -> tuple[l
 
 
 def make_windows(
-    documents: Iterable[Document], tokenizer: Tokenizer, labels: Sequence[str], window: WindowSection
+    documents: Iterable[Document], tokenizer: Tokenizer, allowed: Mapping[str, int], window: WindowSection
 ) -> Windows:
-    """Encode documents as windows with special tokens: input_ids, attention_mask, labels."""
+    """Encode documents as windows with special tokens: input_ids, attention_mask, labels.
+
+    A label is the bit set of the tags that its word may have, IGNORED where a piece is no word's first.
+    """
     begin, end = (tokenizer.get_vocab()[token] for token in ("[CLS]", "[SEP]"))
-    names = tags_of(labels)
     rows: dict[str, list[list[int]]] = {"input_ids": [], "attention_mask": [], "labels": []}
     entities = cut = 0
     for document in documents:
@@ -156,7 +206,7 @@ def make_windows(
         found = runs(tags)
         entities += len(found)
         cut += sum(any(first < border <= last for border in borders) for first, last, _ in found)
-        ids = [names.index(tag) for tag in tags]
+        ids = [allowed[tag] for tag in tags]
         for w in windows:
             pieces = encoding.ids[w.begin : w.end].tolist()
             rows["input_ids"].append([begin, *pieces, end])

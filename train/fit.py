@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from datasets import concatenate_datasets
 from tokenizers import Tokenizer
 from transformers import (
     DataCollatorForTokenClassification,
@@ -74,6 +75,17 @@ class SpanTrainer(Trainer):
     extractor: Extractor
     dev: Sequence[Document]
 
+    def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, **_: Any) -> Any:
+        """Minus the log of the probability that a word's tag is one of those allowed, averaged over the words."""
+        allowed = inputs.pop("labels")
+        outputs = model(**inputs)
+        known = allowed != dataset.IGNORED
+        scores = outputs.logits[known].float().log_softmax(-1)
+        bits = torch.arange(scores.shape[-1], device=scores.device)
+        barred = (allowed[known].unsqueeze(-1) >> bits & 1) == 0
+        loss = -scores.masked_fill(barred, -torch.inf).logsumexp(-1).mean()
+        return (loss, outputs) if return_outputs else loss
+
     def evaluate(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> dict[str, float]:
         """Loss as Trainer has it, and micro F1 through the extractor."""
         figures = super().evaluate(*args, metric_key_prefix=metric_key_prefix, **kwargs)
@@ -121,15 +133,19 @@ def fit(
     disable_progress_bar()  # of the weights' files, one line a checkpoint
     set_seeds(seed)
     model = encoder.load_model(source, config.data.labels, config.training.dropout, config.window.size)
-    train_windows = dataset.make_windows(documents, tokenizer, config.data.labels, config.window)
-    dev_windows = dataset.make_windows(dev, tokenizer, config.data.labels, config.window)
+    bits = dataset.bits_of(config.data.labels)
+    partial = dataset.read_partial(config.data)
+    train_windows = dataset.make_windows(documents, tokenizer, bits, config.window)
+    dev_windows = dataset.make_windows(dev, tokenizer, bits, config.window)
+    parts = [dataset.make_windows(p.documents, tokenizer, p.allowed, config.window).dataset for p in partial]
+    others = [document for p in partial for document in p.documents]
     arguments = _arguments(config, directory, seed, quiet)
     with arguments.main_process_first(local=False, desc="run directory"):
-        resume = _prepare(directory, fingerprint(config, documents, dev, source, seed))
+        resume = _prepare(directory, fingerprint(config, [*documents, *others], dev, source, seed))
     trainer = SpanTrainer(
         model=model,
         args=arguments,
-        train_dataset=train_windows.dataset,
+        train_dataset=concatenate_datasets([train_windows.dataset, *parts]),
         eval_dataset=dev_windows.dataset,
         data_collator=DataCollatorForTokenClassification(
             PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="[PAD]")
@@ -151,6 +167,7 @@ def fit(
             "dev_f1": state.best_metric,
             "train": dataset.columns(train_windows),
             "dev": dataset.columns(dev_windows),
+            "partial_windows": sum(map(len, parts)),
             "history": state.log_history,
         }
         (directory / DONE).write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
