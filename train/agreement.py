@@ -4,10 +4,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from marsad.codec import to_tags
 from marsad.errors import DataError
 from marsad.schema import LABELS, Document, Span
-from marsad.words import words_of
 from train import dataset, metrics, report, standoff
 
 Decisions = dict[tuple[str, int, int], str]
@@ -84,7 +82,7 @@ def _figures(figures: metrics.Figures) -> list[str]:
 
 def _kappa(first: Sequence[Document], second: Sequence[Document], label: str | None) -> float:
     def tags(documents: Sequence[Document]) -> list[str]:
-        every = [tag for d in documents for tag in to_tags(d.text, words_of(d.text), d.entities)]
+        every = [tag for d in documents for tag in metrics.word_tags(d.text, d.entities)]
         return every if label is None else [tag if tag[2:] == label else "O" for tag in every]
 
     return metrics.kappa(tags(first), tags(second))

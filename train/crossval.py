@@ -16,11 +16,9 @@ from seqeval.metrics import f1_score
 from seqeval.scheme import IOB2
 from tqdm import tqdm
 
-from marsad.codec import to_tags
 from marsad.errors import ConfigError
 from marsad.proclitics import Proclitics
 from marsad.schema import Document, Span
-from marsad.words import words_of
 from train import dataset, encoder, fit, metrics, report
 from train.baseline import Baseline
 from train.config import RunConfig, to_dict
@@ -84,8 +82,8 @@ def render(figures: dict[str, Any]) -> str:
 
 def check_against_seqeval(documents: Sequence[Document], found: Spans, ours: float) -> None:
     """Raise AssertionError unless seqeval's strict IOB2 micro F1 is ours."""
-    gold = [to_tags(d.text, words_of(d.text), d.entities) for d in documents]
-    predicted = [to_tags(d.text, words_of(d.text), spans) for d, spans in zip(documents, found, strict=True)]
+    gold = [metrics.word_tags(d.text, d.entities) for d in documents]
+    predicted = [metrics.word_tags(d.text, spans) for d, spans in zip(documents, found, strict=True)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # seqeval warns of labels without support
         theirs = f1_score(gold, predicted, mode="strict", scheme=IOB2)

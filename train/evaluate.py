@@ -10,11 +10,9 @@ import numpy as np
 
 import marsad
 from marsad import artifact
-from marsad.codec import to_tags
 from marsad.errors import DataError
 from marsad.formats import html
 from marsad.schema import Document, Span
-from marsad.words import words_of
 from train import dataset, metrics, report
 from train.config import RunConfig
 
@@ -102,9 +100,8 @@ def confusion_matrix(documents: Sequence[Document], found: Sequence[Iterable[Spa
     matrix = np.zeros((len(names), len(names)), np.int64)
     index = {name: position for position, name in enumerate(names)}
     for document, spans in zip(documents, found, strict=True):
-        words = words_of(document.text)
-        pairs = zip(to_tags(document.text, words, document.entities), to_tags(document.text, words, spans), strict=True)
-        for gold, predicted in pairs:
+        tags = (metrics.word_tags(document.text, part) for part in (document.entities, spans))
+        for gold, predicted in zip(*tags, strict=True):
             matrix[index[gold.partition("-")[2] or "O"], index[predicted.partition("-")[2] or "O"]] += 1
     return matrix
 

@@ -40,8 +40,7 @@ def main(config: RunConfig, out: Path | None = None) -> Path:
     if not (fitted / DONE).is_file():
         raise ArtifactError(f"{fitted}: holds no finished fit; run `python -m train fit` with this config first")
     _check_same(config, fitted / DONE)
-    documents, extra = dataset.read_training(config.data)
-    documents = [*documents, *extra]
+    documents = sum(dataset.read_training(config.data), [])
     out = out or config.directory / "artifact"
     _check_replaceable(out)
     with tempfile.TemporaryDirectory(dir=config.directory) as scratch:

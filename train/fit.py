@@ -101,8 +101,7 @@ def main(config: RunConfig) -> Path:
 
     Returns the directory of the run.
     """
-    documents, extra = dataset.read_training(config.data)
-    documents = [*documents, *extra]
+    documents = sum(dataset.read_training(config.data), [])
     dev = dataset.read_documents(config.data.dev, config.data.labels, config.data.texts)
     reader = fit(config, documents, dev, config.directory / "fit", config.training.seed)
     print(f"fitted on {len(documents)} documents; epoch {reader.best_epoch:g}, development F1 {reader.dev_f1:.3f}")

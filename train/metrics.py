@@ -106,7 +106,12 @@ def score(documents: Sequence[Document], found: Sequence[Iterable[Span]]) -> Sco
 
 def word_spans(text: str, spans: Iterable[Span]) -> set[tuple[int, int, str]]:
     """Spans as (first word, last word, label)."""
-    return set(runs(to_tags(text, words_of(text), spans)))
+    return set(runs(word_tags(text, spans)))
+
+
+def word_tags(text: str, spans: Iterable[Span]) -> list[str]:
+    """The IOB2 tag of every word of a text."""
+    return to_tags(text, words_of(text), spans)
 
 
 def kappa(one: Sequence[str], other: Sequence[str]) -> float:
