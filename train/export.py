@@ -6,6 +6,7 @@ import tempfile
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ def main(config: RunConfig, out: Path | None = None) -> Path:
     if not (fitted / DONE).is_file():
         raise ArtifactError(f"{fitted}: holds no finished fit; run `python -m train fit` with this config first")
     _check_same(config, fitted / DONE)
-    documents = sum(dataset.read_training(config.data), [])
+    documents = list(chain.from_iterable(dataset.read_training(config.data)))
     out = out or config.directory / "artifact"
     _check_replaceable(out)
     with tempfile.TemporaryDirectory(dir=config.directory) as scratch:

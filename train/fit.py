@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +102,7 @@ def main(config: RunConfig) -> Path:
 
     Returns the directory of the run.
     """
-    documents = sum(dataset.read_training(config.data), [])
+    documents = list(chain.from_iterable(dataset.read_training(config.data)))
     dev = dataset.read_documents(config.data.dev, config.data.labels, config.data.texts)
     reader = fit(config, documents, dev, config.directory / "fit", config.training.seed)
     print(f"fitted on {len(documents)} documents; epoch {reader.best_epoch:g}, development F1 {reader.dev_f1:.3f}")
