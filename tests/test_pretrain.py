@@ -225,6 +225,37 @@ def test_the_lower_heads_start_at_their_offsets() -> None:
         assert np.argmax(weights) == offset + 4 and weights[offset + 4] > 0.4, (head, weights)
 
 
+@pytest.mark.parametrize(("negatives", "tolerance"), [(100_000, 1e-4), (60, 0.03)])
+def test_the_sampled_loss_is_that_of_the_whole_vocabulary_on_average(negatives: int, tolerance: float) -> None:
+    torch.manual_seed(0)
+    shape = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    model = BertForMaskedLM(BertConfig(vocab_size=500, **shape)).eval()
+    shares = torch.rand(500, dtype=torch.double).pow(3) + 1e-3
+    shares /= shares.sum()
+    model.cls.predictions.bias.data = shares.log().float()
+    positions = torch.arange(0, 64, 3)
+    labels = torch.multinomial(shares, len(positions))
+    batch = (torch.randint(0, 500, (4, 16)), positions, labels)
+    sampled = pretrain.SampledLoss(model, shares, negatives)
+    whole = pretrain.MaskedLoss(model)(*batch)
+    draws = torch.stack([sampled(*batch) for _ in range(200)])
+    assert draws.mean().item() == pytest.approx(whole.item(), rel=tolerance)
+    assert (draws.std() > 1e-3) == (negatives < 500), "where each piece is drawn, the loss is exact"
+
+
+def test_it_learns_by_the_sampled_loss_and_resumes_exactly(text: Path, finished: Path, tmp_path: Path) -> None:
+    training = replace(TRAINING, tokens=128 * 120, learning_rate=1e-2, mask_rate=0.3, dropout=0.0, negatives=40)
+    settings = from_shards(config(text, tmp_path / "one", training), finished)
+    once = pretrain.main(settings)
+    assert _records(tmp_path / "one")[-1][1] < 2.5  # of the whole vocabulary; frequencies alone give 2.8
+    again = replace(settings, run=str(tmp_path / "two"))
+    with pytest.MonkeyPatch.context() as patch:
+        kill_after(patch, 51)
+        with pytest.raises(Killed):
+            pretrain.main(again)
+    assert (pretrain.main(again) / "model.safetensors").read_bytes() == (once / "model.safetensors").read_bytes()
+
+
 def test_the_schedule_rises_then_falls_to_zero() -> None:
     training = replace(TRAINING, warmup=0.1)
     rates = [pretrain.learning_rate_at(training, share) for share in (0, 0.05, 0.1, 0.55, 1)]

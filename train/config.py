@@ -305,6 +305,7 @@ class PretrainTraining:
     clip: float = 1.0
     dropout: float = 0.0
     mask_rate: float = 0.15
+    negatives: int | None = None  # pieces drawn for a sampled softmax; null: all of the vocabulary, exact and slower
     accumulate: int = 1
     compile: bool = False
     evaluate_steps: int = 500

