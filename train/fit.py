@@ -201,6 +201,7 @@ def _arguments(config: RunConfig, directory: Path, seed: int, quiet: bool) -> Tr
         warmup_steps=options.warmup,
         weight_decay=options.weight_decay,
         lr_scheduler_type="linear",
+        train_sampling_strategy="group_by_length",  # sentences of public sets: half of a random batch is padding
         bf16=cuda and torch.cuda.is_bf16_supported(),
         use_cpu=not torch.accelerator.is_available(),  # said aloud, or torchrun's processes each train alone
         seed=seed,
