@@ -15,11 +15,12 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForTokenClassification
 
+from marsad.artifact import text_hash
 from marsad.errors import ConfigError, DataError
 from marsad.schema import LABELS, Document, Span, tags_of
 from tests import encoders
 from train import __main__ as program
-from train import dataset, fit, metrics
+from train import dataset, fit, metrics, proclitics
 from train.config import PartialSource, RunConfig, to_dict
 
 EPOCHS = 3
@@ -156,13 +157,72 @@ def test_a_source_under_another_scheme_teaches_what_it_says(twin: Path, tmp_path
     assert summary_of(tmp_path / "taught")["partial_windows"] == 30
 
 
+# Going on from another config ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def staged(twin: Path, tmp_path: Path) -> RunConfig:
+    """A config that goes on from the model of another, which is in a file."""
+    (tmp_path / "base").mkdir()
+    base = encoders.run_config(tmp_path / "base", twin, encoders.reports(2), epochs=8)
+    tree = {**to_dict(base), "name": "base"}
+    (tmp_path / "base.yaml").write_text(json.dumps(tree), encoding="utf-8")  # JSON is YAML
+    config = encoders.run_config(tmp_path, twin, encoders.reports(3)[2:], epochs=1)
+    return replace(config, encoder=str(tmp_path / "base.yaml"), training=replace(config.training, learning_rate=1e-9))
+
+
+def test_a_config_goes_on_from_the_model_of_another(staged: RunConfig, capsys: pytest.CaptureFixture[str]) -> None:
+    fit.main(staged)
+    base = Path(staged.runs) / "base" / "fit"
+    assert "fitted first" in capsys.readouterr().out
+    # at no learning rate to speak of, what it can read is what the first model learned
+    assert summary(staged)["dev_f1"] > 0.9
+    assert fit.manifest(staged).encoder["origin"] == json.loads(Path(staged.encoder).read_text())["encoder"]
+    texts = [
+        d.text for d in dataset.read_documents([*staged.data.train, base.parents[2] / "base" / "train.jsonl"], LABELS)
+    ]
+    lineage = fit.read_lineage(staged.directory / "fit" / "model")
+    assert lineage["trained_on"] == sorted(map(text_hash, texts)) and len(texts) == 3
+    assert lineage["files"] == [str(base.parents[2] / "base" / "train.jsonl"), *staged.data.train]
+    assert fit.read_lineage(base / "model")["trained_on"] != lineage["trained_on"]
+
+
+def test_the_first_model_is_fitted_once_until_what_it_reads_changes(
+    staged: RunConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = fit.start_of(staged)
+    written = (model / "model.safetensors").stat().st_mtime_ns
+    capsys.readouterr()
+    assert fit.start_of(staged) == model and capsys.readouterr().out == ""
+    assert (model / "model.safetensors").stat().st_mtime_ns == written
+    data = Path(json.loads(Path(staged.encoder).read_text())["data"]["train"][0])
+    encoders.write_reports(data, encoders.reports(4)[2:])
+    fit.start_of(staged)
+    assert "fitted first" in capsys.readouterr().out
+    assert (model / "model.safetensors").stat().st_mtime_ns != written
+
+
+def test_a_first_config_that_is_absent_is_an_error(staged: RunConfig) -> None:
+    with pytest.raises(ConfigError, match=r"absent\.yaml: no such file"):
+        fit.main(replace(staged, encoder="absent.yaml"))
+
+
+def test_the_particles_are_those_of_the_config_or_the_encoder_or_the_one_inside(twin: Path, tmp_path: Path) -> None:
+    config = replace(encoders.run_config(tmp_path, twin, encoders.reports(1)), proclitics=None)
+    assert proclitics.find(config, twin) == Path("models/encoder/proclitics.tsv")
+    (tmp_path / "proclitics.tsv").write_text("", encoding="utf-8")
+    assert proclitics.find(config, tmp_path) == tmp_path / "proclitics.tsv"
+    assert proclitics.find(replace(config, proclitics="mine.tsv"), tmp_path) == Path("mine.tsv")
+
+
 # What it leaves ---------------------------------------------------------------------------------
 
 
 def test_a_fit_leaves_its_model_log_curves_and_tensorboard(finished: RunConfig) -> None:
     directory = finished.directory / "fit"
     assert {path.name for path in (directory / "model").iterdir()} == {
-        "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "proclitics.tsv"
+        "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "proclitics.tsv",
+        "lineage.json",
     }  # fmt: skip
     assert (directory / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert list(directory.rglob("events.out.tfevents.*"))

@@ -14,16 +14,21 @@ from train.config import RunConfig
 _LICENCES = {
     "annotations/gold.jsonl": "annotations CC BY 4.0; texts of their publishers, quoted for research",
     "annotations/authored.jsonl": "texts and annotations by the project, CC BY 4.0",
+    "annotations/extended/train.standoff.jsonl": "annotations CC BY 4.0; texts of their publishers, not included",
+    "anercorp_camel/train.conll": "ANERcorp, training part of the CAMeL Lab split, CC BY-SA 4.0",
+    "aqmar/dev.conll": "AQMAR, CC BY-SA 3.0",
+    "aqmar/test.conll": "AQMAR, CC BY-SA 3.0",
+    "caraner/all.conll": "kacst-ncdaai/caraner, no licence stated",
+    "wojood_sample_flat/train.conll": "SinaLab/ArabicNER, public sample of Wojood",
 }
 
 
-def render(config: RunConfig, about: Manifest, documents: Sequence[Document]) -> str:
+def render(config: RunConfig, about: Manifest, documents: Sequence[Document], files: Sequence[str]) -> str:
     """The card: what the model reads, what it was trained on, how it did on held-out reports, its limits."""
     words = sum(len(words_of(document.text)) for document in documents)
     counts = {label: sum(s.label == label for d in documents for s in d.entities) for label in about.labels}
     parity = about.metrics["parity"]
-    paths = (*config.data.train, *config.data.extra)
-    sources = "\n".join(f"- `{path}` ({_LICENCES.get(path, 'your own data')})" for path in paths)
+    sources = "\n".join(f"- `{path}` ({_licence(path)})" for path in files)
     return f"""---
 language: ar
 pipeline_tag: token-classification
@@ -34,9 +39,10 @@ library_name: transformers
 
 Named entities of Arabic conflict news: {", ".join(about.labels)}. Written by marsad {about.marsad_version}.
 
-- Encoder: `{about.encoder["name"]}`{_encoder_note(config)}
+- Encoder: `{about.encoder["origin"]}`{_encoder_note(about.encoder["origin"])}{_first(config)}
 - Reads windows of {about.window} word pieces that share about {about.overlap}; texts of any length.
-- Trained on {len(documents)} reports, {words:,} words, entities: {_join(counts)}:
+- Trained last on {len(documents)} reports, {words:,} words, entities: {_join(counts)}.
+- All that it was trained on:
 
 {sources}
 
@@ -71,8 +77,16 @@ not measured. The scheme annotates parties and places by function, see the annot
 """
 
 
-def _encoder_note(config: RunConfig) -> str:
-    path = Path(config.encoder) / "training.json"
+def _licence(path: str) -> str:
+    return next((licence for name, licence in _LICENCES.items() if path.endswith(name)), "your own data")
+
+
+def _first(config: RunConfig) -> str:
+    return f"; fine-tuned before by `{config.encoder}`" if config.encoder.endswith(".yaml") else ""
+
+
+def _encoder_note(encoder: str) -> str:
+    path = Path(encoder) / "training.json"
     if not path.is_file():
         return ""
     training = json.loads(path.read_text(encoding="utf-8"))

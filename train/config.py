@@ -217,9 +217,9 @@ class RunConfig:
     """`python -m train run|fit|crossval|evaluate|export`: a named-entity reader from annotated reports."""
 
     name: str
-    encoder: str  # a directory, or a name on the model hub
+    encoder: str  # a directory, a name on the model hub, or a config (.yaml) whose fitted model is gone on from
     data: DataSection
-    proclitics: str = "models/encoder/proclitics.tsv"
+    proclitics: str | None = None  # table of attached particles; null: the encoder's own, or else models/encoder's
     window: WindowSection = field(default_factory=WindowSection)
     training: TrainingSection = field(default_factory=TrainingSection)
     crossval: CrossvalSection = field(default_factory=CrossvalSection)

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from marsad.errors import ConfigError
 from marsad.proclitics import Proclitics
 from marsad.schema import Document, Span
-from train import dataset, encoder, fit, metrics, report
+from train import dataset, fit, metrics, proclitics, report
 from train.baseline import Baseline
 from train.config import RunConfig, to_dict
 
@@ -39,8 +39,9 @@ def main(config: RunConfig, readme: Path | None = None) -> dict[str, Any]:
         raise ConfigError(f"crossval needs at least two folds, the {len(documents)} documents make {len(folds)}")
     directory = config.directory / "crossval"
     (directory / "folds").mkdir(parents=True, exist_ok=True)
+    start = fit.start_of(config)
     found = [_read_held_out(config, documents, extra, folds, seed) for seed in config.crossval.seeds]
-    baseline = _read_by_baseline(documents, extra, folds, Proclitics.read(config.proclitics))
+    baseline = _read_by_baseline(documents, extra, folds, Proclitics.read(proclitics.find(config, start)))
     figures = {
         "config": to_dict(config),
         "encoder": config.encoder,
@@ -126,7 +127,7 @@ def _fold(
     config: RunConfig, training: Sequence[Document], held_out: Sequence[Document], seed: int, scratch: Path
 ) -> Spans:
     """Train and read one fold, unless an interrupted run has left its result."""
-    key = fit.fingerprint(config, training, held_out, encoder.resolve(config.encoder), seed)
+    key = fit.fingerprint(config, training, held_out, fit.start_of(config), seed)
     done = scratch.with_suffix(".json")
     if done.is_file():
         stored = json.loads(done.read_text(encoding="utf-8"))

@@ -26,7 +26,7 @@ from marsad.proclitics import Proclitics
 from marsad.schema import Document, Entity
 from train import card, dataset
 from train.config import RunConfig, to_dict
-from train.fit import DONE, ModelBackend, manifest
+from train.fit import DONE, ModelBackend, manifest, read_lineage
 
 TOLERANCE = 1e-3  # the parity law: ONNX fp32 logits against torch's, from the same fp16-rounded weights
 _GOLDEN = 40  # paragraphs kept with the artifact for `marsad selftest`
@@ -77,8 +77,10 @@ def build(config: RunConfig, source: Path, out: Path, documents: Sequence[Docume
     golden = _golden(readers["fp32"], texts)
     (out / "golden.jsonl").write_text(golden, encoding="utf-8")
     metrics = {"parity": parity, **_crossval(config)}
-    about = replace(about, metrics=metrics, trained_on=tuple(artifact.text_hash(text) for text in texts))
-    (out / "README.md").write_text(card.render(config, about, documents), encoding="utf-8")
+    lineage = read_lineage(source)
+    hashes = {artifact.text_hash(text) for text in texts}
+    about = replace(about, metrics=metrics, trained_on=tuple(sorted(hashes.union(lineage["trained_on"]))))
+    (out / "README.md").write_text(card.render(config, about, documents, lineage["files"]), encoding="utf-8")
     artifact.write_manifest(out, about)
 
 

@@ -5,7 +5,7 @@ import json
 import shutil
 from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from transformers.trainer_callback import PrinterCallback
 from transformers.utils.logging import disable_progress_bar
 
 import marsad
-from marsad.artifact import Manifest, sha256
+from marsad.artifact import Manifest, sha256, text_hash
 from marsad.backend import Ids, Logits
 from marsad.errors import ConfigError
 from marsad.extractor import Extractor
@@ -34,9 +34,10 @@ from marsad.proclitics import Proclitics
 from marsad.schema import Document
 from train import dataset, encoder, metrics, proclitics, report
 from train import tokenizer as tokenization
-from train.config import RunConfig, to_dict
+from train.config import RunConfig, load, to_dict
 
 DONE = "fit.json"
+LINEAGE = "lineage.json"  # beside a fitted model: all that it was trained on, by itself and by what it went on from
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,50 @@ def main(config: RunConfig) -> Path:
     return config.directory
 
 
+def start_of(config: RunConfig) -> Path:
+    """The directory of the weights that a fit starts from; another config's model is fitted first where it is not.
+
+    Raises ConfigError where there is no such directory, hub name or config.
+    """
+    if not config.encoder.endswith(".yaml"):
+        return encoder.resolve(config.encoder)
+    first = replace(load(config.encoder, RunConfig), runs=config.runs)
+    done = first.directory / "fit" / DONE
+    if not done.is_file() or json.loads(done.read_text(encoding="utf-8"))["inputs"] != inputs_of(first):
+        print(f"{config.name} goes on from {config.encoder}: fitted first", flush=True)
+        main(first)
+    return first.directory / "fit" / "model"
+
+
+def encoder_of(config: RunConfig) -> str:
+    """The pretrained encoder at the root of a config, behind those that it goes on from."""
+    while config.encoder.endswith(".yaml"):
+        config = load(config.encoder, RunConfig)
+    return config.encoder
+
+
+def inputs_of(config: RunConfig) -> dict[str, str]:
+    """The SHA-256 of a config and of every file that its fit reads, by name."""
+    source = start_of(config)
+    partial = [file for part in config.data.partial for file in part.files]
+    annotated = (*config.data.train, *config.data.extra, *config.data.dev, *partial)
+    files = [*map(Path, annotated), *(source / name for name in encoder.FILES), proclitics.find(config, source)]
+    settings = json.dumps({**to_dict(config), "runs": None})
+    return {
+        "settings": hashlib.sha256(settings.encode()).hexdigest(),
+        **{path.name: sha256(path) for path in files if path.is_file()},
+    }
+
+
+def read_lineage(directory: Path) -> dict[str, list[str]]:
+    """The files that a model was trained on and the hashes of the reports in them; nothing for a bare encoder."""
+    path = directory / LINEAGE
+    if not path.is_file():
+        return {"files": [], "trained_on": []}
+    lineage: dict[str, list[str]] = json.loads(path.read_text(encoding="utf-8"))
+    return lineage
+
+
 def fit(
     config: RunConfig,
     documents: Sequence[Document],
@@ -121,9 +166,10 @@ def fit(
     """Train one model in `directory` (checkpoints, curves, the model itself under model/)."""
     if not documents:
         raise ConfigError("data.train: holds no documents")
-    source = encoder.resolve(config.encoder)
+    source = start_of(config)
     tokenizer = encoder.load_tokenizer(source)
-    table = proclitics.extend(Proclitics.read(config.proclitics), documents)
+    table = proclitics.extend(Proclitics.read(proclitics.find(config, source)), documents)
+    whole = documents
     if not dev:
         documents, dev = dataset.split_dev(documents, config.data.dev_share, seed)
     if not documents:
@@ -160,8 +206,10 @@ def fit(
     best = next(entry for entry in state.log_history if entry.get("eval_f1") == state.best_metric)
     if trainer.is_world_process_zero():
         _save(model, tokenizer, table, config, directory / "model")
+        _write_lineage(config, whole, source, directory / "model")
         summary = {
             "config": to_dict(config),
+            "inputs": inputs_of(config),
             "seed": seed,
             "best_epoch": best["epoch"],
             "dev_f1": state.best_metric,
@@ -178,11 +226,12 @@ def fit(
 
 def manifest(config: RunConfig) -> Manifest:
     """What the artifact of a run says of itself, before it is measured."""
-    name = Path(config.encoder).name if Path(config.encoder).is_dir() else config.encoder
+    origin = encoder_of(config)
+    name = Path(origin).name if Path(origin).is_dir() else origin
     return Manifest(
         name=config.name,
         labels=config.data.labels,
-        encoder={"name": name, "origin": config.encoder},
+        encoder={"name": name, "origin": origin},
         window=config.window.size,
         overlap=config.window.overlap,
         marsad_version=marsad.__version__,
@@ -226,7 +275,7 @@ def fingerprint(
     """One hash of all that decides a fit, so that only the same fit is resumed."""
     digest = hashlib.sha256()
     files = [path for name in encoder.FILES if (path := source / name).is_file()]
-    parts: list[Any] = [to_dict(config), seed, *(sha256(path) for path in (*files, Path(config.proclitics)))]
+    parts: list[Any] = [to_dict(config), seed, *map(sha256, (*files, proclitics.find(config, source)))]
     parts += [[d.text, [(s.start, s.end, s.label) for s in d.entities]] for d in (*documents, *dev)]
     for part in parts:
         digest.update(json.dumps(part).encode())
@@ -245,6 +294,17 @@ def _prepare(directory: Path, key: str) -> bool:
         if not (checkpoint / TRAINER_STATE_NAME).is_file():  # written last: the fit was killed before it was whole
             shutil.rmtree(checkpoint)
     return any(directory.glob("checkpoint-*"))
+
+
+def _write_lineage(config: RunConfig, documents: Sequence[Document], source: Path, directory: Path) -> None:
+    before = read_lineage(source)
+    data = config.data
+    files = (*data.train, *data.extra, *(file for part in data.partial for file in part.files))
+    lineage = {
+        "files": [*before["files"], *(file for file in files if file not in before["files"])],
+        "trained_on": sorted({*before["trained_on"], *(text_hash(document.text) for document in documents)}),
+    }
+    (directory / LINEAGE).write_text(json.dumps(lineage, indent=1) + "\n", encoding="utf-8")
 
 
 def _save(model: Any, tokenizer: Tokenizer, table: Proclitics, config: RunConfig, directory: Path) -> None:

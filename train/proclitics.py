@@ -16,6 +16,7 @@ from marsad.proclitics import RATIOS, Proclitics, ratio_of, rest_of, skeleton
 from marsad.schema import Document
 from marsad.words import words_of
 from train import tokenizer as tokenization
+from train.config import RunConfig
 from train.corpus import documents, find_sources
 
 _FORM = re.compile(r"[\u0621-\u063A\u0641-\u064A]+")
@@ -37,6 +38,14 @@ def main(corpus: Path, out: Path) -> Path:
     out.parent.mkdir(parents=True, exist_ok=True)
     write(Proclitics(table), out)
     return out
+
+
+def find(config: RunConfig, encoder: Path) -> Path:
+    """The table that a config names, else the one beside its encoder, else that of the encoder inside."""
+    if config.proclitics:
+        return Path(config.proclitics)
+    beside = encoder / "proclitics.tsv"
+    return beside if beside.is_file() else Path("models/encoder/proclitics.tsv")
 
 
 def write(proclitics: Proclitics, out: Path) -> None:
