@@ -135,10 +135,32 @@ def test_the_loss_of_a_choice_is_that_of_the_sum_of_its_tags() -> None:
 
 
 def _loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    def model(**_: Any) -> Any:
-        return SimpleNamespace(logits=logits)
+    return fit.SpanTrainer.compute_loss(None, Model(logits), {"labels": labels})  # type: ignore[arg-type]
 
-    return fit.SpanTrainer.compute_loss(None, model, {"labels": labels})  # type: ignore[arg-type]
+
+def test_pieces_are_masked_in_training_alone() -> None:
+    trainer = SimpleNamespace(mask=4, mask_rate=0.5)
+    ids = torch.arange(10, 1010).view(2, 500)
+    torch.manual_seed(0)
+    masked = fit.SpanTrainer._masked(trainer, ids)  # type: ignore[arg-type]
+    assert (masked[:, 0] == ids[:, 0]).all() and ((masked == ids) | (masked == 4)).all()
+    assert abs(float((masked == 4).float().mean()) - 0.5) < 0.05
+    trainer._masked = lambda ids: pytest.fail("masked at evaluation")
+    logits = torch.zeros(2, 500, 9)
+    model = Model(logits)
+    assert fit.SpanTrainer.compute_loss(trainer, model, {"input_ids": ids, "labels": torch.ones_like(ids)}) > 0  # type: ignore[arg-type]
+
+
+class Model:
+    """A model in evaluation whose logits are given."""
+
+    training = False
+
+    def __init__(self, logits: torch.Tensor) -> None:
+        self.logits = logits
+
+    def __call__(self, **_: Any) -> Any:
+        return SimpleNamespace(logits=self.logits)
 
 
 def test_a_source_under_another_scheme_teaches_what_it_says(twin: Path, tmp_path: Path) -> None:

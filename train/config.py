@@ -191,9 +191,12 @@ class TrainingSection:
     warmup: float = 0.1  # share of the steps
     weight_decay: float = 0.01
     dropout: float = 0.1
+    mask_rate: float = 0.0  # share of the pieces that are read as [MASK], so that names are learned by what is around
     seed: int = 1
 
     def __post_init__(self) -> None:
+        if not 0 <= self.mask_rate < 1:
+            raise ConfigError(f"mask_rate: {self.mask_rate} is not between 0 and 1")
         if self.epochs < 1 or self.batch_size < 1:
             raise ConfigError(f"epochs, batch_size: {self.epochs} and {self.batch_size} are not both at least 1")
 

@@ -76,10 +76,14 @@ class SpanTrainer(Trainer):
 
     extractor: Extractor
     dev: Sequence[Document]
+    mask: int  # the id of [MASK]
+    mask_rate: float
 
     def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, **_: Any) -> Any:
         """Minus the log of the probability that a word's tag is one of those allowed, averaged over the words."""
         allowed = inputs.pop("labels")
+        if model.training and self.mask_rate:
+            inputs["input_ids"] = self._masked(inputs["input_ids"])
         outputs = model(**inputs)
         known = allowed != dataset.IGNORED
         scores = outputs.logits[known].float().log_softmax(-1)
@@ -87,6 +91,11 @@ class SpanTrainer(Trainer):
         barred = (allowed[known].unsqueeze(-1) >> bits & 1) == 0
         loss = -scores.masked_fill(barred, -torch.inf).logsumexp(-1).mean()
         return (loss, outputs) if return_outputs else loss
+
+    def _masked(self, ids: torch.Tensor) -> torch.Tensor:
+        chosen = torch.rand(ids.shape, device=ids.device) < self.mask_rate
+        chosen[:, 0] = False  # [CLS]; where [SEP] or padding is chosen, nothing is lost
+        return ids.masked_fill(chosen, self.mask)
 
     def evaluate(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> dict[str, float]:
         """Loss as Trainer has it, and micro F1 through the extractor."""
@@ -199,6 +208,7 @@ def fit(
     )
     trainer.extractor = Extractor(manifest(config), tokenizer, ModelBackend(model), table)
     trainer.dev = dev
+    trainer.mask, trainer.mask_rate = tokenizer.token_to_id("[MASK]"), config.training.mask_rate
     if quiet:
         trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=resume or None)
