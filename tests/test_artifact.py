@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import marsad
@@ -100,6 +101,8 @@ def test_missing_and_unknown_keys_are_named(
         ("overlap", None),
         ("files", []),
         ("trained_on", None),
+        ("calibration", [1.0, 0.0]),
+        ("calibration", {"slope": 1.0}),
     ],
 )
 def test_a_value_that_cannot_be_meant_is_named(directory: Path, key: str, value: object) -> None:
@@ -120,6 +123,19 @@ def test_what_is_no_directory_says_what_an_artifact_is(tmp_path: Path) -> None:
     for path in (tmp_path / "nowhere", tmp_path / "file"):
         with pytest.raises(ArtifactError, match="python -m train export"):
             marsad.load(path)
+
+
+def test_a_curve_in_the_manifest_turns_confidence_into_scores(directory: Path) -> None:
+    plain = marsad.load(directory)("حلب")[0].score
+    edit(directory, lambda tree: tree.update(calibration={"slope": 0.5, "intercept": -1.0}))
+    curved = marsad.load(directory)("حلب")[0].score
+    odds = plain / (1 - plain)
+    assert curved == pytest.approx(1 / (1 + odds**-0.5 * np.e)) and curved < plain
+
+
+def test_a_manifest_from_before_calibration_is_read(directory: Path) -> None:
+    edit(directory, lambda tree: tree.pop("calibration"))
+    assert read_manifest(directory).calibration is None
 
 
 # Writing ----------------------------------------------------------------------------------------

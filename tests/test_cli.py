@@ -107,6 +107,15 @@ def test_empty_input_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert run("extract", "-", "--input-format", "jsonl") == (0, "", "")
 
 
+def test_entities_below_the_least_score_are_left_out(tmp_path: Path, run: Any) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("حلب", encoding="utf-8")
+    (score,) = [entity["score"] for entity in records(run("extract", path)[1])[0]["entities"]]
+    for least, count in ((0, 1), (score, 1), (min(score + 1e-6, 1), 0)):
+        (record,) = records(run("extract", path, "--min-score", repr(least))[1])
+        assert len(record["entities"]) == count
+
+
 # what is bad
 
 
@@ -228,6 +237,8 @@ def test_progress_is_shown_on_a_terminal_alone(tmp_path: Path, monkeypatch: pyte
         ([], "the following arguments are required: COMMAND"),
         (["extract"], "the following arguments are required: FILE|DIR|-"),
         (["extract", "x", "--format", "xml"], "invalid choice: 'xml'"),
+        (["extract", "x", "--min-score", "2"], "expected a number from 0 to 1, found '2'"),
+        (["extract", "x", "--min-score", "nan"], "expected a number from 0 to 1, found 'nan'"),
         (["extract", "x", "--threads", "0"], "expected a whole number from 1, found '0'"),
         (["extract", "x", "--offsets", "utf16", "--format", "html"], "is for --format jsonl alone, not html"),
         (["extract", "x", "--format", "brat"], "name it with --output DIR"),

@@ -246,11 +246,11 @@ def test_the_card_names_encoder_data_and_counts(exported: Exported) -> None:
 def test_the_card_names_every_source_with_its_licence(exported: Exported, monkeypatch: pytest.MonkeyPatch) -> None:
     config, directory = exported
     monkeypatch.chdir(encoders.ROOT)
-    data = replace(config.data, train=("annotations/gold.jsonl",), extra=("annotations/authored.jsonl", "mine.jsonl"))
-    card = export.card.render(replace(config, data=data), artifact.read_manifest(directory), [])
+    files = ("annotations/gold.jsonl", "annotations/authored.jsonl", "mine.jsonl", "sets/aqmar/dev.conll")
+    card = export.card.render(config, artifact.read_manifest(directory), [], files)
     assert "`annotations/gold.jsonl` (annotations CC BY 4.0; texts of their publishers" in card
     assert "`annotations/authored.jsonl` (texts and annotations by the project, CC BY 4.0)" in card
-    assert "`mine.jsonl` (your own data)" in card
+    assert "`mine.jsonl` (your own data)" in card and "`sets/aqmar/dev.conll` (AQMAR, CC BY-SA 3.0)" in card
 
 
 def held_out(config: RunConfig) -> dict[str, Any]:

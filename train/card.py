@@ -39,7 +39,7 @@ library_name: transformers
 
 Named entities of Arabic conflict news: {", ".join(about.labels)}. Written by marsad {about.marsad_version}.
 
-- Encoder: `{about.encoder["origin"]}`{_encoder_note(about.encoder["origin"])}{_first(config)}
+- Encoder: `{_shown(about.encoder["origin"])}`{_encoder_note(about.encoder["origin"])}{_first(config)}
 - Reads windows of {about.window} word pieces that share about {about.overlap}; texts of any length.
 - Trained last on {len(documents)} reports, {words:,} words, entities: {_join(counts)}.
 - All that it was trained on:
@@ -59,7 +59,7 @@ Named entities of Arabic conflict news: {", ".join(about.labels)}. Written by ma
 
 ## Scores
 
-An entity's score is the least probability that the model gives to a tag of its words. It is not calibrated.
+{_scores(about)}
 
 ## Limits
 
@@ -81,6 +81,11 @@ def _licence(path: str) -> str:
     return next((licence for name, licence in _LICENCES.items() if path.endswith(name)), "your own data")
 
 
+def _shown(origin: str) -> str:
+    """A place on one machine says nothing elsewhere; its name may."""
+    return Path(origin).name if Path(origin).is_absolute() else origin
+
+
 def _first(config: RunConfig) -> str:
     return f"; fine-tuned before by `{config.encoder}`" if config.encoder.endswith(".yaml") else ""
 
@@ -98,6 +103,16 @@ def _results(metrics: Any) -> str:
     if "crossval" not in metrics:
         return "None: this run was not cross-validated, so no figure is stated."
     return crossval.render(metrics["crossval"])
+
+
+def _scores(about: Manifest) -> str:
+    if about.calibration is None:
+        return """An entity's score is the least probability that the model gives to a tag of its words. It is not
+calibrated."""
+    curve = about.metrics["crossval"]["calibration"]
+    return f"""An entity's score is the chance that it is right: the least probability that the model gives to a tag
+of its words, through a logistic curve learned on the held-out reports. Expected calibration error there (10 bins, each
+fold judged by a curve of the others): {curve["error_after"]:.3f}; without the curve {curve["error_before"]:.3f}."""
 
 
 def _join(counts: dict[str, int]) -> str:

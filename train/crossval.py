@@ -9,6 +9,7 @@ import shutil
 import statistics
 import warnings
 from collections.abc import Sequence
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,13 @@ from tqdm import tqdm
 
 from marsad.errors import ConfigError
 from marsad.proclitics import Proclitics
-from marsad.schema import Document, Span
-from train import dataset, fit, metrics, proclitics, report
+from marsad.schema import Document, Entity, Span
+from train import calibration, dataset, fit, metrics, proclitics, report
 from train.baseline import Baseline
 from train.config import RunConfig, to_dict
 
-Spans = list[list[Span]]
+Spans = Sequence[Sequence[Span]]
+Found = list[list[Entity]]
 
 _NOTHING = metrics.Figures(0, 0, 0)
 
@@ -50,6 +52,7 @@ def main(config: RunConfig, readme: Path | None = None) -> dict[str, Any]:
         "seeds": list(config.crossval.seeds),
         "model": _summary(documents, found, config.data.labels),
         "baseline": _summary(documents, [baseline], config.data.labels),
+        "calibration": _calibration(documents, found, folds),
     }
     table = render(figures)
     (directory / "metrics.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
@@ -111,33 +114,33 @@ def _read_held_out(
     extra: Sequence[Document],
     folds: Sequence[Sequence[int]],
     seed: int,
-) -> Spans:
-    """The spans found in every document by a model that was trained without its fold."""
-    found: Spans = [[] for _ in documents]
+) -> Found:
+    """The entities found in every document by a model that was trained without its fold."""
+    found: Found = [[] for _ in documents]
     for number, fold in enumerate(tqdm(folds, desc=f"crossval, seed {seed}", unit="fold")):
         scratch = config.directory / "crossval" / "folds" / f"seed{seed}-{number}"
         held_out = [documents[index] for index in fold]
         read = _fold(config, [*_others(documents, fold), *extra], held_out, seed, scratch)
-        for index, spans in zip(fold, read, strict=True):
-            found[index] = spans
+        for index, entities in zip(fold, read, strict=True):
+            found[index] = entities
     return found
 
 
 def _fold(
     config: RunConfig, training: Sequence[Document], held_out: Sequence[Document], seed: int, scratch: Path
-) -> Spans:
+) -> Found:
     """Train and read one fold, unless an interrupted run has left its result."""
     key = fit.fingerprint(config, training, held_out, fit.start_of(config), seed)
     done = scratch.with_suffix(".json")
     if done.is_file():
         stored = json.loads(done.read_text(encoding="utf-8"))
         if stored["fingerprint"] == key:
-            return [[Span(*span) for span in spans] for spans in stored["spans"]]
+            return [[Entity(*entity) for entity in entities] for entities in stored["entities"]]
     shutil.rmtree(scratch, ignore_errors=True)  # a killed fold's checkpoints hold no optimizer to go on with
     extractor = fit.fit(config, training, (), scratch, seed, quiet=True).extractor
-    read = [[Span(e.start, e.end, e.label) for e in extractor(document.text)] for document in held_out]
+    read = [extractor(document.text) for document in held_out]
     shutil.rmtree(scratch)
-    entry = {"fingerprint": key, "spans": [[[s.start, s.end, s.label] for s in spans] for spans in read]}
+    entry = {"fingerprint": key, "entities": [list(map(astuple, entities)) for entities in read]}
     done.write_text(json.dumps(entry), encoding="utf-8")
     return read
 
@@ -145,7 +148,7 @@ def _fold(
 def _read_by_baseline(
     documents: Sequence[Document], extra: Sequence[Document], folds: Sequence[Sequence[int]], proclitics: Proclitics
 ) -> Spans:
-    found: Spans = [[] for _ in documents]
+    found: list[list[Span]] = [[] for _ in documents]
     for fold in folds:
         baseline = Baseline.learn([*_others(documents, fold), *extra], proclitics)
         for index in fold:
@@ -170,6 +173,20 @@ def _summary(documents: Sequence[Document], runs: Sequence[Spans], labels: Seque
         "interval_95": pooled.interval(),
         "documents": [[figures.as_dict() for figures in score.documents] for score in scores],
     }
+
+
+def _calibration(
+    documents: Sequence[Document], runs: Sequence[Found], folds: Sequence[Sequence[int]]
+) -> dict[str, float] | None:
+    """How the scores of the held-out entities, of all seeds, stand to being right."""
+    fold_of = {index: number for number, fold in enumerate(folds) for index in fold}
+    rows = []
+    for index, document in enumerate(documents):
+        gold = metrics.word_spans(document.text, document.entities)
+        for found in runs:
+            for entity in found[index]:
+                rows.append((entity.score, metrics.word_spans(document.text, [entity]) <= gold, fold_of[index]))
+    return calibration.summary(*map(list, zip(*rows, strict=True))) if rows else None
 
 
 def _spread(values: Sequence[float]) -> dict[str, float]:

@@ -79,6 +79,9 @@ def build(config: RunConfig, source: Path, out: Path, documents: Sequence[Docume
     metrics = {"parity": parity, **_crossval(config)}
     lineage = read_lineage(source)
     hashes = {artifact.text_hash(text) for text in texts}
+    curve = (metrics.get("crossval") or {}).get("calibration")
+    if curve:
+        about = replace(about, calibration={name: curve[name] for name in ("slope", "intercept")})
     about = replace(about, metrics=metrics, trained_on=tuple(sorted(hashes.union(lineage["trained_on"]))))
     (out / "README.md").write_text(card.render(config, about, documents, lineage["files"]), encoding="utf-8")
     artifact.write_manifest(out, about)

@@ -69,6 +69,7 @@ class Manifest:
     overlap: int  # pieces that neighbouring windows share
     marsad_version: str
     metrics: Mapping[str, Any] = field(default_factory=dict)
+    calibration: Mapping[str, float] | None = None  # slope and intercept of the curve from confidence to score
     trained_on: tuple[str, ...] = ()  # SHA-256 of every training text: no figure on these means anything
     files: Mapping[str, str] = field(default_factory=dict)  # path -> SHA-256
     format: int = FORMAT
@@ -142,6 +143,7 @@ def _manifest(path: Path, tree: Any) -> Manifest:
         found = tree.get("format") if isinstance(tree, dict) else tree
         raise ArtifactError(f"{path}: format is {found!r}, this marsad reads format {FORMAT}")
     names = {f.name for f in dataclasses.fields(Manifest)}
+    tree.setdefault("calibration", None)
     if tree.keys() != names:
         raise ArtifactError(
             f"{path}: missing keys: {', '.join(sorted(names - tree.keys())) or 'none'}; "
@@ -150,6 +152,9 @@ def _manifest(path: Path, tree: Any) -> Manifest:
     wrong = [name for name, kind in _KINDS.items() if not isinstance(tree[name], kind)]
     if wrong:
         raise ArtifactError(f"{path}: {', '.join(wrong)}: not of the expected kind; write the artifact again")
+    curve = tree["calibration"]
+    if curve is not None and not (isinstance(curve, dict) and curve.keys() == {"slope", "intercept"}):
+        raise ArtifactError(f"{path}: calibration {curve!r} is not a slope and an intercept; write the artifact again")
     if not 0 <= tree["overlap"] < tree["window"]:
         raise ArtifactError(f"{path}: overlap {tree['overlap']} is not from 0 to below window {tree['window']}")
     return Manifest(**{**tree, "labels": tuple(tree["labels"]), "trained_on": tuple(tree["trained_on"])})

@@ -97,7 +97,18 @@ def _add_extract(parser: argparse.ArgumentParser) -> None:
     add("--offsets", choices=tuple(UNITS), default="codepoints", help="what JSONL offsets count")
     add("--device", choices=("cpu", "cuda", "torch"), default="cpu", help="cuda and torch are extras")
     add("--precision", choices=tuple(GRAPHS), default="fp32", help="int8 is faster; see marsad selftest")
+    add("--min-score", type=_share, default=0.0, metavar="P", help="leave out entities with a lower score, 0 to 1")
     add("--threads", type=_positive, metavar="N", help="default: all cores")
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, found {text!r}")
+    return value
 
 
 def _positive(text: str) -> int:
@@ -115,7 +126,7 @@ def _extract(args: argparse.Namespace) -> int:
     inputs = list(_inputs(args.inputs, args.input_format))
     _check(args, [source for source, _ in inputs])
     extractor = load(args.model, device=args.device, precision=args.precision, threads=args.threads)
-    results = _results(extractor, _records(inputs))
+    results = _results(extractor, _records(inputs), args.min_score)
     files_are_documents = all(read is READERS["txt"] for _, read in inputs)
     with _bar(args, len(inputs) if files_are_documents else None, hide=to_terminal) as bar:
         watch = _Watch(bar)
@@ -161,7 +172,7 @@ def _records(inputs: Iterable[Input]) -> Iterator[Record]:
         yield from read(source)
 
 
-def _results(extractor: Extractor, records: Iterable[Record]) -> Iterator[Record]:
+def _results(extractor: Extractor, records: Iterable[Record], min_score: float = 0.0) -> Iterator[Record]:
     """Each document with its entities; `tee` holds no more than the extractor reads ahead."""
     kept, ahead = tee(records)
     # an empty text in the place of a bad record keeps the two streams in step
@@ -172,7 +183,8 @@ def _results(extractor: Extractor, records: Iterable[Record]) -> Iterator[Record
         elif isinstance(found, DataError):
             yield BadRecord(record.id, None, str(found), record.id)
         else:
-            yield Document(record.id, record.text, tuple(found), record.extra)
+            kept_entities = tuple(entity for entity in found if entity.score >= min_score)
+            yield Document(record.id, record.text, kept_entities, record.extra)
 
 
 class _Watch:

@@ -4,7 +4,7 @@ text -> encode -> windows -> backend -> logits of first pieces -> constrained IO
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from itertools import islice
@@ -117,15 +117,17 @@ class Extractor:
         spans = to_spans(text, words, [self.manifest.tags[tag] for tag in path], self._proclitics)
         firsts = np.searchsorted(encoding.ends, [span.start for span in spans], side="right")
         lasts = np.searchsorted(encoding.starts, [span.end for span in spans])
+        lowest = np.array([probabilities[a:b].min() for a, b in zip(firsts, lasts, strict=True)], np.float64)
+        scores = calibrated(lowest, self.manifest.calibration).tolist()
         return [
             Entity(
                 start=span.start,
                 end=span.end,
                 label=span.label,
                 text=text[span.start : span.end],
-                score=float(probabilities[first:last].min()),
+                score=score,
             )
-            for span, first, last in zip(spans, firsts, lasts, strict=True)
+            for span, score in zip(spans, scores, strict=True)
         ]
 
 
@@ -160,6 +162,19 @@ def check_text(text: object) -> None:
             f"character {error.start} is a lone surrogate ({text[error.start]!a}), no Unicode text; "
             "decode the source again as UTF-8 or UTF-16"
         ) from None
+
+
+def calibrated(lowest: NDArray[np.float64], curve: Mapping[str, float] | None) -> NDArray[np.float64]:
+    """Entities' scores from the least probability of their words' tags, by the artifact's curve where it has one."""
+    if curve is None:
+        return lowest
+    return np.asarray(1 / (1 + np.exp(-curve["slope"] * log_odds(lowest) - curve["intercept"])))
+
+
+def log_odds(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The logarithm of p / (1 - p), finite at 0 and 1."""
+    inside = probabilities.clip(1e-6, 1 - 1e-6)
+    return np.asarray(np.log(inside / (1 - inside)))
 
 
 def decode(logits: Logits, tags: Sequence[str]) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
