@@ -192,11 +192,12 @@ class TrainingSection:
     weight_decay: float = 0.01
     dropout: float = 0.1
     mask_rate: float = 0.0  # share of the pieces that are read as [MASK], so that names are learned by what is around
+    substitute: float = 0.0  # share of mentions exchanged in a second copy of each report; 0: no copy
     seed: int = 1
 
     def __post_init__(self) -> None:
-        if not 0 <= self.mask_rate < 1:
-            raise ConfigError(f"mask_rate: {self.mask_rate} is not between 0 and 1")
+        if not (0 <= self.mask_rate < 1 and 0 <= self.substitute <= 1):
+            raise ConfigError(f"mask_rate, substitute: {self.mask_rate} and {self.substitute} are not shares")
         if self.epochs < 1 or self.batch_size < 1:
             raise ConfigError(f"epochs, batch_size: {self.epochs} and {self.batch_size} are not both at least 1")
 

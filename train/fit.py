@@ -32,7 +32,7 @@ from marsad.errors import ConfigError
 from marsad.extractor import Extractor
 from marsad.proclitics import Proclitics
 from marsad.schema import Document
-from train import dataset, encoder, metrics, proclitics, report
+from train import augment, dataset, encoder, metrics, proclitics, report
 from train import tokenizer as tokenization
 from train.config import RunConfig, load, to_dict
 
@@ -190,7 +190,8 @@ def fit(
     model = encoder.load_model(source, config.data.labels, config.training.dropout, config.window.size)
     bits = dataset.bits_of(config.data.labels)
     partial = dataset.read_partial(config.data)
-    train_windows = dataset.make_windows(documents, tokenizer, bits, config.window)
+    copies = augment.substitute(documents, rate, seed) if (rate := config.training.substitute) else []
+    train_windows = dataset.make_windows([*documents, *copies], tokenizer, bits, config.window)
     dev_windows = dataset.make_windows(dev, tokenizer, bits, config.window)
     parts = [dataset.make_windows(p.documents, tokenizer, p.allowed, config.window).dataset for p in partial]
     others = [document for p in partial for document in p.documents]
