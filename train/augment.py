@@ -1,4 +1,4 @@
-"""More reports from the same ones: mentions exchanged for others of their label, so that names are not the only clue."""
+"""More reports from the same ones: mentions exchanged for others of their label, so that names are no sure clue."""
 
 import random
 from collections.abc import Sequence
