@@ -16,6 +16,7 @@ from marsad.errors import ArtifactError
 _CONJUNCTIONS = "وف"
 _PREPOSITIONS = "بكل"
 _ARTICLE = "ال"
+_PERSIAN = {"ی": "ي", "ک": "ك"}
 
 
 # How much commoner, per letter: ف and ك are rarely attached to a noun and often begin one (فيصل, كمال);
@@ -88,13 +89,16 @@ def leading(text: str) -> bool:
 
 
 def skeleton(word: str) -> tuple[str, list[int]]:
-    """The letters and digits of a word without marks, tatweel and joiners, each with its raw position."""
+    """The letters and digits of a word as the table has them, each with its raw position.
+
+    Marks, tatweel and joiners are left out, Persian ya and kaf are the Arabic ones.
+    """
     letters, positions = [], []
     for position, character in enumerate(word):
         if character == "ـ":
             continue
         for folded in unicodedata.normalize("NFKC", character):
             if folded.isalnum():
-                letters.append(folded)
+                letters.append(_PERSIAN.get(folded, folded))
                 positions.append(position)
     return "".join(letters), positions
