@@ -14,7 +14,7 @@ from tests import encoders
 from train import crossval, fit, metrics
 from train.config import CrossvalSection, RunConfig
 
-README = "# marsad\n\n<!-- crossval:begin -->\nold\n<!-- crossval:end -->\n\nEnd.\n"
+README = "# marsad\n\n<!-- tiny:begin -->\nold\n<!-- tiny:end -->\n\nEnd.\n"
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +133,7 @@ def test_a_page_without_marks_costs_no_fold(config: RunConfig, monkeypatch: pyte
     Fits(monkeypatch)
     page = tmp_path / "README.md"
     page.write_text("nothing here", encoding="utf-8")
-    with pytest.raises(ConfigError, match="needs the lines <!-- crossval:begin -->"):
+    with pytest.raises(ConfigError, match="needs the lines <!-- tiny:begin -->"):
         crossval.main(config, page)
     page.write_text(README, encoding="utf-8")
     rest = Fits(monkeypatch)

@@ -32,7 +32,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--article", type=Path, default=Path("data/articles/003_f41181c3be588978.txt"))
     _verb(verbs, "fit", _fit, "fine-tune on the training documents of a config")
     held_out = _verb(verbs, "crossval", _crossval, "leave one report out, for each seed")
-    held_out.add_argument("--readme", type=Path, help="write the table between this file's crossval marks too")
+    held_out.add_argument("--readme", type=Path, help="write the table between the file's marks of the config's name")
     exported = _verb(verbs, "export", _export, "write the artifact of a fitted model")
     exported.add_argument("--out", type=Path, help="the artifact's directory (the run's own unless given)")
     scored = _verb(verbs, "evaluate", _evaluate, "score an artifact on annotated files that it was not trained on")

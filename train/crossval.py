@@ -46,7 +46,8 @@ def main(config: RunConfig, readme: Path | None = None) -> dict[str, Any]:
     baseline = _read_by_baseline(documents, extra, folds, Proclitics.read(proclitics.find(config, start)))
     figures = {
         "config": to_dict(config),
-        "encoder": config.encoder,
+        "encoder": fit.encoder_of(config),
+        "first": config.encoder if config.encoder.endswith(".yaml") else None,
         "documents": len(documents),
         "folds": len(folds),
         "seeds": list(config.crossval.seeds),
@@ -59,7 +60,7 @@ def main(config: RunConfig, readme: Path | None = None) -> dict[str, Any]:
     (directory / "table.md").write_text(table + "\n", encoding="utf-8")
     print(table)
     if readme:
-        report.write_between(readme, "crossval", table)
+        report.write_between(readme, config.name, table)
     shutil.rmtree(directory / "folds", ignore_errors=True)  # last: what fails before can go on from the folds
     return figures
 
@@ -76,9 +77,10 @@ def render(figures: dict[str, Any]) -> str:
 
     rows = [[name, cell(model, name), cell(baseline, name)] for name in names]
     low, high = model["interval_95"]
+    first = f", fine-tuned first by `{figures['first']}`" if figures.get("first") else ""
     note = (
         f"Strict span F1 on {figures['documents']} reports, each read by models that were trained without it "
-        f"(encoder: `{figures['encoder']}`; mean ± sd over {len(figures['seeds'])} seeds; 95 % interval of the "
+        f"(encoder: `{figures['encoder']}`{first}; mean ± sd over {len(figures['seeds'])} seeds; 95 % interval of the "
         f"micro figure over reports {low:.3f} to {high:.3f}). Baseline: gazetteer and patterns from the same folds."
     )
     return report.markdown(["label", "model", "baseline"], rows) + "\n\n" + note
