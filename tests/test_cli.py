@@ -1,13 +1,18 @@
+import bz2
+import gzip
 import io
 import json
+import lzma
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
+import zstandard
 
 import marsad
 from marsad import cli
@@ -105,6 +110,62 @@ def test_empty_input_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert run("extract", tmp_path / "a.txt") == (0, '{"id": "a", "text": "", "entities": []}\n', "")
     feed(monkeypatch, b"")
     assert run("extract", "-", "--input-format", "jsonl") == (0, "", "")
+
+
+PACKERS = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress, ".zst": zstandard.compress}
+
+
+@pytest.mark.parametrize("suffix", PACKERS)
+def test_compressed_files_are_read_like_what_is_in_them(tmp_path: Path, run: Any, suffix: str) -> None:
+    (tmp_path / f"a.txt{suffix}").write_bytes(PACKERS[suffix](TEXT.encode()))
+    (tmp_path / f"b.jsonl{suffix}").write_bytes(PACKERS[suffix](b'{"text": "\xd8\xad\xd9\x84\xd8\xa8"}\n\n5\n'))
+    code, out, err = run("extract", tmp_path)
+    assert code == 1 and err.startswith(f"marsad: {tmp_path}/b.jsonl{suffix}:3: ")
+    text, line, bad = records(out)
+    assert (text["id"], spans(text)) == ("a", FOUND)
+    assert (line["id"], spans(line)) == ("b:1", [(0, 3, "PLACE")]) and "error" in bad
+
+
+def test_a_zst_file_may_have_many_frames_and_be_larger_than_a_read(tmp_path: Path, run: Any) -> None:
+    lines = [json.dumps({"id": str(number), "text": "ا" * 5000}).encode() + b"\n" for number in range(300)]
+    frames = (zstandard.compress(b"".join(lines[first : first + 50])) for first in range(0, 300, 50))
+    (tmp_path / "a.jsonl.zst").write_bytes(b"".join(frames))
+    code, out, _ = run("extract", tmp_path / "a.jsonl.zst")
+    assert code == 0 and [record["id"] for record in records(out)] == [str(number) for number in range(300)]
+
+
+@pytest.mark.parametrize("suffix", PACKERS)
+def test_a_damaged_file_is_told_and_the_rest_is_read(tmp_path: Path, run: Any, suffix: str) -> None:
+    noise = bytes(Random(1).randrange(256) for _ in range(4000)).hex().encode()  # incompressible: the cut is felt
+    whole = PACKERS[suffix](b'{"text": "' + noise + b'"}\n')
+    (tmp_path / f"a.jsonl{suffix}").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / f"b.jsonl{suffix}").write_bytes(b"this was never compressed, whatever its name says")
+    (tmp_path / "c.txt").write_text("حلب", encoding="utf-8")
+    code, out, err = run("extract", tmp_path)
+    assert code == 1
+    assert [record.get("id") for record in records(out)][-1] == "c"
+    assert f"a.jsonl{suffix}" in err and f"b.jsonl{suffix}" in err and "Traceback" not in err
+
+
+def test_zst_without_its_package_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Any
+) -> None:
+    (tmp_path / "a.jsonl.zst").write_bytes(zstandard.compress(b"{}"))
+    (tmp_path / "b.txt").write_text("حلب", encoding="utf-8")
+    monkeypatch.setitem(sys.modules, "zstandard", None)
+    code, out, err = run("extract", tmp_path)
+    assert code == 1 and "pip install 'marsad[zstd]'" in err and records(out)[-1]["id"] == "b"
+
+
+def test_a_pattern_is_its_files_in_order(tmp_path: Path, run: Any) -> None:
+    (tmp_path / "sub").mkdir()
+    for name in ("b.txt", "a.txt", "sub/c.txt", "[x].txt"):
+        (tmp_path / name).write_text(name, encoding="utf-8")
+    assert [r["id"] for r in records(run("extract", tmp_path / "?.txt")[1])] == ["a", "b"]
+    assert [r["id"] for r in records(run("extract", tmp_path / "**" / "c.txt")[1])] == ["c"]
+    assert [r["id"] for r in records(run("extract", tmp_path / "[x].txt")[1])] == ["[x]"], "a name, not a pattern"
+    code, _, err = run("extract", tmp_path / "*.json")
+    assert code == 2 and "no file matches" in err
 
 
 def test_entities_below_the_least_score_are_left_out(tmp_path: Path, run: Any) -> None:

@@ -11,7 +11,6 @@ import gzip
 import hashlib
 import io
 import json
-import lzma
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -21,12 +20,12 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
-import zstandard
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from tqdm import tqdm
 
 from marsad.errors import ConfigError, DataError
+from marsad.formats.records import damage, opened
 from train import tokenizer as tokenization
 from train.config import PretrainConfig, PretrainSource
 
@@ -69,14 +68,7 @@ class Packing:
 
 def open_text(path: Path) -> TextIO:
     """Open a plain or compressed UTF-8 file for reading."""
-    if path.suffix == ".xz":
-        return lzma.open(path, "rt", encoding="utf-8")
-    if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8")
-    if path.suffix == ".zst":
-        stream = zstandard.ZstdDecompressor().stream_reader(path.open("rb"), closefd=True)
-        return io.TextIOWrapper(stream, encoding="utf-8")
-    return path.open(encoding="utf-8")
+    return io.TextIOWrapper(opened(path), encoding="utf-8")
 
 
 def documents(path: Path) -> Iterator[list[str]]:
@@ -93,7 +85,7 @@ def documents(path: Path) -> Iterator[list[str]]:
                 elif paragraphs:
                     yield paragraphs
                     paragraphs = []
-    except (UnicodeDecodeError, lzma.LZMAError, gzip.BadGzipFile, zstandard.ZstdError, EOFError) as error:
+    except (UnicodeDecodeError, gzip.BadGzipFile, *damage()) as error:
         raise DataError(f"{path}: cannot be read as UTF-8 text ({error}); replace or leave out the file") from None
     if paragraphs:
         yield paragraphs

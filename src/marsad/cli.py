@@ -25,7 +25,7 @@ from marsad.errors import ArtifactError, ConfigError, DataError, MarsadError
 from marsad.extractor import Extractor, load
 from marsad.formats import READERS, WRITERS, BadRecord, Reader, Record, Source, brat, html, jsonl
 from marsad.formats.offsets import UNITS
-from marsad.formats.records import name_of
+from marsad.formats.records import name_of, unpacked_name
 from marsad.schema import Document, Span
 
 _VNNI = ("avx512_vnni", "avx_vnni", "asimddp")  # the last is ARM's dot product
@@ -86,7 +86,8 @@ def _add_extract(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_extract)
     parser.description = (
         "Finds the entities of texts. A .txt file is one document, a line of a .jsonl file is one "
-        '({"id", "text", …}, other keys kept), a directory is its .txt and .jsonl files, - is stdin. '
+        '({"id", "text", …}, other keys kept), a directory is its .txt and .jsonl files, - is stdin; '
+        "patterns (*) and .gz, .bz2, .xz and .zst files are understood. "
         "A bad line or document is told on stderr, has an error line in JSONL, and stops nothing; exit code 1."
     )
     add = parser.add_argument
@@ -142,12 +143,28 @@ def _inputs(names: Sequence[str], other: str) -> Iterator[Input]:
         if name == "-":
             yield sys.stdin.buffer, readers[f".{other}"]
         elif path.is_dir():
-            files = [f for f in sorted(path.rglob("*")) if f.suffix in readers and not f.is_dir()]
+            files = [f for f in sorted(path.rglob("*")) if _kind(f) in readers and not f.is_dir()]
             if not files:
                 raise ConfigError(f"{name_of(path)}: a directory without .txt or .jsonl files")
-            yield from ((file, readers[file.suffix]) for file in files)
+            yield from ((file, readers[_kind(file)]) for file in files)
         else:
-            yield path, readers.get(path.suffix, readers[f".{other}"])
+            yield from ((file, readers.get(_kind(file), readers[f".{other}"])) for file in _matches(path))
+
+
+def _matches(path: Path) -> list[Path]:
+    """The files that a pattern such as `news/*.jsonl.gz` names, in order; a name that is there is no pattern."""
+    if path.exists() or not set("*?[").intersection(str(path)):
+        return [path]
+    root = Path(path.anchor)
+    files = [file for file in sorted(root.glob(str(path.relative_to(root)))) if not file.is_dir()]
+    if not files:
+        raise ConfigError(f"{name_of(path)}: no file matches")
+    return files
+
+
+def _kind(path: Path) -> str:
+    """The suffix that says what is in a file, compressed or not."""
+    return Path(unpacked_name(path)).suffix
 
 
 def _check(args: argparse.Namespace, sources: Sequence[Source]) -> None:

@@ -5,16 +5,24 @@ and the reading goes on. Sources are paths or open binary streams; lines end at 
 line breaks of Unicode stay inside texts.
 """
 
+import bz2
 import codecs
+import gzip
+import io
+import lzma
 import os
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO, TypeAlias
+from typing import Any, BinaryIO, TypeAlias, cast
 
 from marsad.errors import DataError
 from marsad.schema import Document
 
 Source: TypeAlias = "str | Path | BinaryIO"
+
+#: The suffixes of compressed files, which are read like what is in them.
+PACKED = (".gz", ".bz2", ".xz", ".zst")
 
 
 class BadRecord(DataError):
@@ -40,7 +48,66 @@ def name_of(source: Source) -> str:
 
 def stem_of(source: Source, suffix: str) -> str:
     """The base name of a source without `suffix`: the id of the document that it holds."""
-    return Path(name_of(source)).name.removesuffix(suffix)
+    return unpacked_name(Path(name_of(source))).removesuffix(suffix)
+
+
+def unpacked_name(path: Path) -> str:
+    """The base name of a file without what says that it is compressed."""
+    return path.stem if path.suffix in PACKED else path.name
+
+
+def opened(path: str | Path) -> BinaryIO:
+    """Open a file for reading, unpacked where its name ends in .gz, .bz2, .xz or .zst.
+
+    Raises OSError where it cannot be opened, for .zst also where its package is not installed.
+    """
+    openers: dict[str, Callable[[str | Path, str], object]] = {
+        ".gz": gzip.open,
+        ".bz2": bz2.open,
+        ".xz": lzma.open,
+        ".zst": _opened_zst,
+    }
+    return cast(BinaryIO, openers.get(Path(path).suffix, open)(path, "rb"))
+
+
+def _opened_zst(path: str | Path, mode: str) -> object:
+    try:
+        import zstandard
+    except ImportError:
+        raise OSError("a .zst file needs zstandard: pip install 'marsad[zstd]'") from None
+    return io.BufferedReader(_ZstFile(Path(path).open(mode), zstandard.ZstdDecompressor()))
+
+
+class _ZstFile(io.RawIOBase):
+    """The bytes in a .zst file, frame after frame; zstandard's own reader says nothing of a last frame cut short."""
+
+    def __init__(self, file: Any, decompressor: Any) -> None:
+        self._file, self._decompressor = file, decompressor
+        self._frame: Any = None
+        self._packed, self._bytes = b"", memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._bytes:
+            packed = self._packed or self._file.read(1 << 17)
+            if not packed:
+                if self._frame is not None:
+                    raise EOFError("the last frame has no end")
+                return 0
+            self._frame = self._frame or self._decompressor.decompressobj()
+            self._bytes = memoryview(self._frame.decompress(packed))
+            self._packed = b""
+            if self._frame.eof:
+                self._packed, self._frame = self._frame.unused_data, None
+        count = min(len(buffer), len(self._bytes))
+        buffer[:count], self._bytes = self._bytes[:count], self._bytes[count:]
+        return count
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
 
 
 def numbered(source: Source) -> Iterator[tuple[int, bytes]]:
@@ -48,19 +115,42 @@ def numbered(source: Source) -> Iterator[tuple[int, bytes]]:
     if not isinstance(source, str | Path):
         yield from ((number, _bare(number, line)) for number, line in enumerate(source, 1))
         return
-    with Path(source).open("rb") as stream:
-        yield from numbered(stream)
+    with opened(source) as stream:
+        try:
+            yield from numbered(stream)
+        except damage() as error:
+            raise OSError(f"damaged or cut short ({error}); get the file again") from None
 
 
 def whole(source: Source) -> str:
     """The text of a source, byte for byte; raises BadRecord where it is not UTF-8 or cannot be read."""
     try:
-        data = Path(source).read_bytes() if isinstance(source, str | Path) else source.read()
+        data = _bytes(source)
         return data.decode("utf-8")
     except OSError as error:
         raise unreadable(source, error) from None
     except UnicodeDecodeError as error:
         raise BadRecord(name_of(source), data.count(b"\n", 0, error.start) + 1, not_utf8(error)) from None
+
+
+def _bytes(source: Source) -> bytes:
+    if not isinstance(source, str | Path):
+        return source.read()
+    with opened(source) as stream:
+        try:
+            return stream.read()
+        except damage() as error:
+            raise OSError(f"damaged or cut short ({error}); get the file again") from None
+
+
+def damage() -> tuple[type[Exception], ...]:
+    """What the unpackers raise on damaged files, beside OSError."""
+    kinds: tuple[type[Exception], ...] = (EOFError, lzma.LZMAError, zlib.error)
+    try:
+        import zstandard
+    except ImportError:
+        return kinds
+    return (*kinds, zstandard.ZstdError)
 
 
 def not_utf8(error: UnicodeDecodeError) -> str:
