@@ -6,6 +6,7 @@ import lzma
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
@@ -127,11 +128,11 @@ def test_compressed_files_are_read_like_what_is_in_them(tmp_path: Path, run: Any
 
 
 def test_a_zst_file_may_have_many_frames_and_be_larger_than_a_read(tmp_path: Path, run: Any) -> None:
-    lines = [json.dumps({"id": str(number), "text": "ا" * 5000}).encode() + b"\n" for number in range(300)]
-    frames = (zstandard.compress(b"".join(lines[first : first + 50])) for first in range(0, 300, 50))
+    lines = [json.dumps({"id": str(number), "text": "ا" * 3000}).encode() + b"\n" for number in range(90)]
+    frames = (zstandard.compress(b"".join(lines[first : first + 15])) for first in range(0, 90, 15))
     (tmp_path / "a.jsonl.zst").write_bytes(b"".join(frames))
     code, out, _ = run("extract", tmp_path / "a.jsonl.zst")
-    assert code == 0 and [record["id"] for record in records(out)] == [str(number) for number in range(300)]
+    assert code == 0 and [record["id"] for record in records(out)] == [str(number) for number in range(90)]
 
 
 @pytest.mark.parametrize("suffix", PACKERS)
@@ -166,6 +167,80 @@ def test_a_pattern_is_its_files_in_order(tmp_path: Path, run: Any) -> None:
     assert [r["id"] for r in records(run("extract", tmp_path / "[x].txt")[1])] == ["[x]"], "a name, not a pattern"
     code, _, err = run("extract", tmp_path / "*.json")
     assert code == 2 and "no file matches" in err
+
+
+@pytest.fixture
+def archive(tmp_path: Path, run: Any) -> tuple[Path, bytes]:
+    """Inputs with good and bad records, and what an uninterrupted run writes for them."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.txt").write_text(TEXT, encoding="utf-8")
+    lines = [json.dumps({"id": f"é{n}", "text": TEXT}) if n % 7 else "bad" for n in range(60)]
+    (tmp_path / "in" / "b.jsonl.gz").write_bytes(gzip.compress("\n".join(lines).encode()))
+    assert run("extract", tmp_path / "in", "--output", tmp_path / "whole.jsonl")[0] == 1
+    return tmp_path / "in", (tmp_path / "whole.jsonl").read_bytes()
+
+
+def test_a_run_cut_at_any_byte_goes_on_alike(archive: tuple[Path, bytes], tmp_path: Path, run: Any) -> None:
+    inputs, whole = archive
+    random = Random(1)
+    for cut in [0, 1, len(whole) - 1, len(whole), *(random.randrange(len(whole)) for _ in range(20))]:
+        (tmp_path / "out.jsonl").write_bytes(whole[:cut])
+        code, _, _ = run("extract", inputs, "--output", tmp_path / "out.jsonl", "--resume")
+        assert code == 1, "what was bad before is still told by the exit code"
+        assert (tmp_path / "out.jsonl").read_bytes() == whole, cut
+
+
+def test_resume_begins_where_nothing_was_written(archive: tuple[Path, bytes], tmp_path: Path, run: Any) -> None:
+    inputs, whole = archive
+    assert run("extract", inputs, "--output", tmp_path / "new.jsonl", "--resume")[0] == 1
+    assert (tmp_path / "new.jsonl").read_bytes() == whole
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        (b'{"id": "other", "text": ""}\n', "line 1 of the output is of 'other', the inputs have 'a' there"),
+        (b"not ours\n", "out.jsonl:1 is no line of marsad's"),
+        (b'{"text": ""}\n' * 99, "the output has 99 lines, the inputs 61 documents"),
+    ],
+)
+def test_resume_refuses_the_output_of_other_inputs(
+    archive: tuple[Path, bytes], tmp_path: Path, run: Any, written: bytes, message: str
+) -> None:
+    (tmp_path / "out.jsonl").write_bytes(written)
+    code, _, err = run("extract", archive[0], "--output", tmp_path / "out.jsonl", "--resume")
+    assert code == 2 and message in err
+    assert (tmp_path / "out.jsonl").read_bytes() == written
+
+
+@pytest.mark.slow
+def test_a_killed_process_goes_on_with_no_document_lost_or_doubled(
+    archive: tuple[Path, bytes], tmp_path: Path, tiny_artifact: Path
+) -> None:
+    """Killed twenty times at random moments of its work, each time taken up again, then let to its end."""
+    lines = [json.dumps({"id": str(n), "text": TEXT * 30}) for n in range(3000)]
+    (tmp_path / "many.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    output = tmp_path / "out.jsonl"
+    command = [sys.executable, "-m", "marsad.cli", "extract", str(tmp_path / "many.jsonl"), "--output", str(output)]
+    command += ["--resume", "--threads", "1"]
+    environment = {**os.environ, "MARSAD_MODEL": str(tiny_artifact)}
+    random = Random(1)
+    grown = 0
+    for _ in range(20):
+        before = output.stat().st_size if output.exists() else 0
+        process = subprocess.Popen(command, env=environment)
+        deadline = time.monotonic() + 30
+        wanted = before + random.randrange(60_000)
+        while process.poll() is None and time.monotonic() < deadline:
+            if output.exists() and output.stat().st_size > wanted:
+                break
+            time.sleep(0.002)
+        process.kill()
+        process.wait()
+        grown += output.stat().st_size > before
+    assert grown >= 15, "it was killed amid its work"
+    assert subprocess.run(command, env=environment, check=False).returncode == 0
+    assert [record["id"] for record in records(output.read_text(encoding="utf-8"))] == [str(n) for n in range(3000)]
 
 
 def test_entities_below_the_least_score_are_left_out(tmp_path: Path, run: Any) -> None:
@@ -298,6 +373,7 @@ def test_progress_is_shown_on_a_terminal_alone(tmp_path: Path, monkeypatch: pyte
         ([], "the following arguments are required: COMMAND"),
         (["extract"], "the following arguments are required: FILE|DIR|-"),
         (["extract", "x", "--format", "xml"], "invalid choice: 'xml'"),
+        (["extract", "x", "--resume"], "--resume goes on with a file of JSON lines"),
         (["extract", "x", "--min-score", "2"], "expected a number from 0 to 1, found '2'"),
         (["extract", "x", "--min-score", "nan"], "expected a number from 0 to 1, found 'nan'"),
         (["extract", "x", "--threads", "0"], "expected a whole number from 1, found '0'"),

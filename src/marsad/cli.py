@@ -6,16 +6,18 @@ Errors are one line on stderr; --debug adds the traceback.
 
 import argparse
 import io
+import json
 import os
 import sys
 import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from itertools import tee
 from pathlib import Path
-from typing import Any, NoReturn, TextIO, TypeAlias
+from typing import Any, NoReturn, TextIO, TypeAlias, cast
 
 from tqdm import tqdm
 
@@ -95,6 +97,7 @@ def _add_extract(parser: argparse.ArgumentParser) -> None:
     add("--input-format", choices=("txt", "jsonl"), default="txt", help="of stdin and files of other names")
     add("--format", choices=(*WRITERS, "brat"), help="default: table on a terminal, else jsonl")
     add("--output", metavar="F", help="the file to write, for brat the directory; default: stdout")
+    add("--resume", action="store_true", help="go on where an interrupted run with the same inputs left --output")
     add("--offsets", choices=tuple(UNITS), default="codepoints", help="what JSONL offsets count")
     add("--device", choices=("cpu", "cuda", "torch"), default="cpu", help="cuda and torch are extras")
     add("--precision", choices=tuple(GRAPHS), default="fp32", help="int8 is faster; see marsad selftest")
@@ -127,10 +130,12 @@ def _extract(args: argparse.Namespace) -> int:
     inputs = list(_inputs(args.inputs, args.input_format))
     _check(args, [source for source, _ in inputs])
     extractor = load(args.model, device=args.device, precision=args.precision, threads=args.threads)
-    results = _results(extractor, _records(inputs), args.min_score)
+    before = _Before.of(args.output) if args.resume else _Before()
+    results = _results(extractor, before.behind(_records(inputs)), args.min_score)
     files_are_documents = all(read is READERS["txt"] for _, read in inputs)
-    with _bar(args, len(inputs) if files_are_documents else None, hide=to_terminal) as bar:
-        watch = _Watch(bar)
+    total = len(inputs) if files_are_documents else None
+    with _bar(args, total, hide=to_terminal, initial=before.lines) as bar:
+        watch = _Watch(bar, before.bad)
         _write(args, extractor.manifest.labels, watch.over(results))
     return 1 if watch.bad else 0
 
@@ -173,6 +178,8 @@ def _check(args: argparse.Namespace, sources: Sequence[Source]) -> None:
         raise ConfigError("stdin (-) can be read once; give it once")
     if args.offsets != "codepoints" and args.format != "jsonl":
         raise ConfigError(f"--offsets {args.offsets} is for --format jsonl alone, not {args.format}")
+    if args.resume and (args.output is None or args.format != "jsonl"):
+        raise ConfigError("--resume goes on with a file of JSON lines; give --output FILE and no other --format")
     if args.format == "brat" and args.output is None:
         raise ConfigError("--format brat writes a directory; name it with --output DIR")
     if args.device == "torch" and args.precision == "int8":
@@ -204,11 +211,62 @@ def _results(extractor: Extractor, records: Iterable[Record], min_score: float =
             yield Document(record.id, record.text, kept_entities, record.extra)
 
 
+@dataclass(frozen=True)
+class _Before:
+    """What an interrupted run has written: whole lines, one a record in the order of the inputs."""
+
+    lines: int = 0
+    bad: int = 0
+    last: str | None = None  # the id in the last line, where it has one
+
+    @classmethod
+    def of(cls, output: str) -> "_Before":
+        """Read an output, if it is there, and cut a last line off that was not finished."""
+        path = Path(output)
+        if not path.exists():
+            return cls()
+        lines = bad = end = 0
+        line = last = b""
+        with path.open("rb+") as stream:
+            for line in stream:
+                if not line.endswith(b"\n"):
+                    break
+                lines, end, last = lines + 1, end + len(line), line
+                bad += b'"error": ' in line and "error" in _parsed_line(line, path, lines)
+            stream.truncate(end)
+        return cls(lines, bad, _parsed_line(last, path, lines).get("id") if last else None)
+
+    def behind(self, records: Iterable[Record]) -> Iterator[Record]:
+        """The records that are still to be read; raises ConfigError where the inputs are not those of before."""
+        stream = iter(records)
+        record = None
+        for number in range(1, self.lines + 1):
+            record = next(stream, None)
+            if record is None:
+                raise ConfigError(f"--resume: the output has {self.lines} lines, the inputs {number - 1} documents")
+        if record is not None and self.last is not None and record.id != self.last:
+            raise ConfigError(
+                f"--resume: line {self.lines} of the output is of {self.last!r}, the inputs have {record.id!r} there; "
+                "give the inputs of the run before, in its order"
+            )
+        return stream
+
+
+def _parsed_line(line: bytes, path: Path, number: int) -> dict[str, Any]:
+    try:
+        tree = json.loads(line)
+    except ValueError:
+        tree = None
+    if not isinstance(tree, dict):
+        raise ConfigError(f"--resume: {name_of(path)}:{number} is no line of marsad's; name another file")
+    return tree
+
+
 class _Watch:
     """Counts the bad records that pass, tells each on stderr, and moves the progress bar on."""
 
-    def __init__(self, bar: "tqdm[Any]") -> None:
-        self.bad = 0
+    def __init__(self, bar: "tqdm[Any]", bad: int) -> None:
+        self.bad = bad
         self._bar = bar
 
     def over(self, records: Iterable[Record]) -> Iterator[Record]:
@@ -220,15 +278,15 @@ class _Watch:
             self._bar.update()
 
 
-def _bar(args: argparse.Namespace, total: int | None, hide: bool = False) -> "tqdm[Any]":
+def _bar(args: argparse.Namespace, total: int | None, hide: bool = False, initial: int = 0) -> "tqdm[Any]":
     """A progress bar on stderr where that is a terminal."""
     hidden = hide or args.no_progress or not sys.stderr.isatty()
-    return tqdm(total=total, unit=" documents", file=sys.stderr, disable=hidden)
+    return tqdm(total=total, initial=initial, unit=" documents", file=sys.stderr, disable=hidden)
 
 
 def _write(args: argparse.Namespace, labels: Sequence[str], records: Iterable[Record]) -> None:
     if args.format == "jsonl":
-        with _output(args.output) as stream:
+        with _output(args.output, "a" if args.resume else "w") as stream:
             jsonl.write(records, stream, args.offsets)
         return
     documents = (record for record in records if isinstance(record, Document))
@@ -241,12 +299,12 @@ def _write(args: argparse.Namespace, labels: Sequence[str], records: Iterable[Re
 
 
 @contextmanager
-def _output(name: str | None) -> Iterator[TextIO]:
+def _output(name: str | None, mode: str = "w") -> Iterator[TextIO]:
     if name is None:
         yield sys.stdout
         return
-    with Path(name).open("w", encoding="utf-8", newline="\n") as stream:
-        yield stream
+    with Path(name).open(mode, encoding="utf-8", newline="\n") as stream:
+        yield cast(TextIO, stream)
 
 
 # info -------------------------------------------------------------------------------------------
