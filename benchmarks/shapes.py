@@ -1,6 +1,6 @@
 """Which shape of encoder to pretrain: F1 after equal, small compute against words per second.
 
-    python benchmarks/shapes.py --packed runs/pretrain-4x256/packed --ner anercorp/train.conll --minutes 6
+    python -m benchmarks.shapes --packed runs/pretrain-4x256/packed --ner anercorp/train.conll --minutes 6
 
 Each shape is pretrained for the same minutes on the same shards by configs/pretrain-4x256.yaml, fine-tuned on
 nine tenths of ANERcorp's training split by configs/anercorp.yaml, scored on the last tenth, and timed from
