@@ -90,6 +90,13 @@ def test_the_commoner_reading_of_a_form_wins_and_the_base_is_left_alone() -> Non
     assert base.counts == {}
 
 
+def test_a_form_that_is_the_rest_of_another_does_not_undo_it() -> None:
+    """ببيلا is a town, and so is بيلا, though ب + يلا looks likelier: raising the one must raise the other."""
+    documents = [mention("في ببيلا", 3), mention("في بيلا", 3), mention("في وببيلا", 4)]
+    table = proclitics.extend(Proclitics({"يلا": 100}), documents)
+    assert [table.length(word) for word in ("ببيلا", "بيلا", "وببيلا")] == [0, 0, 1]
+
+
 def test_a_mention_behind_the_future_seen_is_no_error() -> None:
     """The check lets a span start behind س, which the reader never takes off."""
     document = Document("d", "قال سيقصف", (Span(5, 9, "ACTOR"),))

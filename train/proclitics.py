@@ -88,10 +88,13 @@ def extend(base: Proclitics, documents: Iterable[Document]) -> Proclitics:
             if lead < 2 and len(noun) > 1 and noun[0] in RATIOS and not article:
                 whole[noun] += 1
     counts = dict(base.counts)
-    for form in attached.keys() | whole.keys():
-        rest, ratio = rest_of(form), ratio_of(form)
-        if attached[form] > whole[form]:
-            counts[rest] = max(counts.get(rest, 0), ceil(ratio * counts.get(form, 0)), 1)
-        elif counts.get(rest, 0) or not counts.get(form, 0):
-            counts[form] = max(counts.get(form, 0), floor(counts.get(rest, 0) / ratio) + 1)
+    before: dict[str, int] = {}
+    while before != counts:  # a raised form may be another's rest: ببيلا is a town, and so is بيلا
+        before = dict(counts)
+        for form in sorted(attached.keys() | whole.keys()):
+            rest, ratio = rest_of(form), ratio_of(form)
+            if attached[form] > whole[form]:
+                counts[rest] = max(counts.get(rest, 0), ceil(ratio * counts.get(form, 0)), 1)
+            elif counts.get(rest, 0) or not counts.get(form, 0):
+                counts[form] = max(counts.get(form, 0), floor(counts.get(rest, 0) / ratio) + 1)
     return Proclitics(counts)
