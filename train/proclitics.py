@@ -88,7 +88,7 @@ def extend(base: Proclitics, documents: Iterable[Document]) -> Proclitics:
             if lead < 2 and len(noun) > 1 and noun[0] in RATIOS and not article:
                 whole[noun] += 1
     counts = dict(base.counts)
-    before: dict[str, int] = {}
+    before: dict[str, int] | None = None
     while before != counts:  # a raised form may be another's rest: ببيلا is a town, and so is بيلا
         before = dict(counts)
         for form in sorted(attached.keys() | whole.keys()):
