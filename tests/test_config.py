@@ -98,8 +98,11 @@ def test_make_run_launches_the_default() -> None:
 
 
 @pytest.mark.parametrize("path", RUNS, ids=lambda path: path.stem)
-def test_an_encoder_is_a_directory_of_the_repository_or_a_name_on_the_hub(path: Path) -> None:
+def test_an_encoder_is_in_the_repository_or_a_config_of_it_or_a_name_on_the_hub(path: Path) -> None:
     encoder = config.load(path, RunConfig).encoder
+    if encoder.endswith(".yaml"):
+        assert ROOT / encoder in RUNS and ROOT / encoder != path
+        return
     assert re.fullmatch(r"[\w.-]+/[\w.-]+", encoder)
     if not (ROOT / encoder).is_dir():
         assert "the model hub" in path.read_text(encoding="utf-8")
@@ -259,6 +262,7 @@ def test_what_a_run_writes_of_its_config_is_the_config(tmp_path: Path) -> None:
 
 def test_the_default_needs_nothing_outside_the_repository() -> None:
     loaded = config.load(ROOT / "configs" / "default.yaml", RunConfig)
-    assert (loaded.encoder, loaded.data.train) == ("models/encoder", ("annotations/gold.jsonl",))
-    if (ROOT / loaded.encoder / "config.json").is_file():
-        assert resolve(str(ROOT / loaded.encoder)) == ROOT / loaded.encoder
+    assert (loaded.encoder, loaded.data.train) == ("configs/authored.yaml", ("annotations/gold.jsonl",))
+    first = config.load(ROOT / loaded.encoder, RunConfig)
+    assert (first.encoder, first.data.train) == ("models/encoder", ("annotations/authored.jsonl",))
+    assert resolve(str(ROOT / first.encoder)) == ROOT / first.encoder

@@ -142,17 +142,14 @@ def encoder_of(config: RunConfig) -> str:
     return config.encoder
 
 
-def inputs_of(config: RunConfig) -> dict[str, str]:
-    """The SHA-256 of a config and of every file that its fit reads, by name."""
+def inputs_of(config: RunConfig) -> str:
+    """One hash of a config and of every file that its fit reads, wherever they lie."""
     source = start_of(config)
     partial = [file for part in config.data.partial for file in part.files]
     annotated = (*config.data.train, *config.data.extra, *config.data.dev, *partial)
     files = [*map(Path, annotated), *(source / name for name in encoder.FILES), proclitics.find(config, source)]
-    settings = json.dumps({**to_dict(config), "runs": None})
-    return {
-        "settings": hashlib.sha256(settings.encode()).hexdigest(),
-        **{path.name: sha256(path) for path in files if path.is_file()},
-    }
+    parts = [json.dumps({**to_dict(config), "runs": None}), *(sha256(path) for path in files if path.is_file())]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 def read_lineage(directory: Path) -> dict[str, list[str]]:
@@ -189,12 +186,10 @@ def fit(
     set_seeds(seed)
     model = encoder.load_model(source, config.data.labels, config.training.dropout, config.window.size)
     bits = dataset.bits_of(config.data.labels)
-    partial = dataset.read_partial(config.data)
     copies = augment.substitute(documents, rate, seed) if (rate := config.training.substitute) else []
     train_windows = dataset.make_windows([*documents, *copies], tokenizer, bits, config.window)
     dev_windows = dataset.make_windows(dev, tokenizer, bits, config.window)
-    parts = [dataset.make_windows(p.documents, tokenizer, p.allowed, config.window).dataset for p in partial]
-    others = [document for p in partial for document in p.documents]
+    others, parts = _partial_windows(config, tokenizer)
     arguments = _arguments(config, directory, seed, quiet)
     with arguments.main_process_first(local=False, desc="run directory"):
         resume = _prepare(directory, fingerprint(config, [*documents, *others], dev, source, seed))
@@ -233,6 +228,13 @@ def fit(
         if not quiet:
             report.curves(state.log_history, directory / "curves.png")
     return Reader(model, tokenizer, trainer.extractor, float(best["epoch"]), float(state.best_metric or 0.0))
+
+
+def _partial_windows(config: RunConfig, tokenizer: Tokenizer) -> tuple[list[Document], list[Any]]:
+    """The documents under other schemes, and the training windows of each source."""
+    sources = dataset.read_partial(config.data)
+    windows = [dataset.make_windows(s.documents, tokenizer, s.allowed, config.window).dataset for s in sources]
+    return [document for source in sources for document in source.documents], windows
 
 
 def manifest(config: RunConfig) -> Manifest:
