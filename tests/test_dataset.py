@@ -126,7 +126,7 @@ def test_standoff_annotations_meet_their_texts(standoff: Path) -> None:
     (document,) = dataset.read_documents([standoff], LABELS, standoff.parent / "texts")
     (original,) = encoders.reports(1, sentences=1)
     assert (document.text, document.entities) == (original.text, original.entities)
-    assert document.extra == {"origin": "web", "outlet": "رويترز"}
+    assert document.extra == {"origin": "web", "outlet": "رويترز", "standoff": True}
 
 
 def test_standoff_texts_that_are_missing_or_changed_are_told_with_their_lines(standoff: Path) -> None:

@@ -24,7 +24,7 @@ from marsad.errors import ArtifactError, DataError
 from marsad.extractor import Extractor
 from marsad.proclitics import Proclitics
 from marsad.schema import Document, Entity
-from train import card, dataset
+from train import card, dataset, standoff
 from train.config import RunConfig, to_dict
 from train.fit import DONE, ModelBackend, manifest, read_lineage
 
@@ -74,7 +74,8 @@ def build(config: RunConfig, source: Path, out: Path, documents: Sequence[Docume
         "onnx_torch_largest_logit_difference": compare_logits(readers["torch"], readers["fp32"], texts),
         "int8_fp32_span_agreement": compare_spans(readers["fp32"], readers["int8"], texts),
     }
-    golden = _golden(readers["fp32"], texts)
+    ours = [document.text for document in documents if not document.extra.get(standoff.THEIRS)]
+    golden = _golden(readers["fp32"], ours or texts)
     (out / "golden.jsonl").write_text(golden, encoding="utf-8")
     metrics = {"parity": parity, **_crossval(config)}
     lineage = read_lineage(source)

@@ -14,6 +14,7 @@ from marsad.formats import BadRecord, Record, jsonl
 from marsad.schema import Document, Span
 
 SUFFIX = ".standoff.jsonl"
+THEIRS = "standoff"  # key of a document's extra that says: its text is its publisher's, not to be copied into artifacts
 
 
 def read(path: Path, texts: str | Path | None) -> Iterator[Record]:
@@ -37,7 +38,7 @@ def read(path: Path, texts: str | Path | None) -> Iterator[Record]:
             yield BadRecord(str(path), number, problem, record["id"])
         else:
             spans = tuple(Span(e["start"], e["end"], e["label"]) for e in record["entities"])
-            extra = {key: record[key] for key in ("origin", "outlet")}
+            extra = {**{key: record[key] for key in ("origin", "outlet")}, THEIRS: True}
             yield Document(record["id"], text, spans, extra)
 
 
