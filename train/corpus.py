@@ -25,7 +25,7 @@ from tokenizers import Tokenizer
 from tqdm import tqdm
 
 from marsad.errors import ConfigError, DataError
-from marsad.formats.records import damage, opened
+from marsad.formats.records import DAMAGE, opened
 from train import tokenizer as tokenization
 from train.config import PretrainConfig, PretrainSource
 
@@ -85,7 +85,7 @@ def documents(path: Path) -> Iterator[list[str]]:
                 elif paragraphs:
                     yield paragraphs
                     paragraphs = []
-    except (UnicodeDecodeError, gzip.BadGzipFile, *damage()) as error:
+    except (UnicodeDecodeError, gzip.BadGzipFile, *DAMAGE) as error:
         raise DataError(f"{path}: cannot be read as UTF-8 text ({error}); replace or leave out the file") from None
     if paragraphs:
         yield paragraphs

@@ -175,7 +175,7 @@ def _processes() -> Iterator[Processes]:
 # Model ------------------------------------------------------------------------------------------
 
 
-def build_model(config: PretrainConfig, pieces: corpus.Pieces, packed: Path) -> BertForMaskedLM:
+def build_model(config: PretrainConfig, pieces: corpus.Pieces, shares: Tensor) -> BertForMaskedLM:
     """The encoder to go on from, or a fresh BERT of the config's shape with what is known of the pieces in it."""
     torch.manual_seed(config.seed)
     if config.start:
@@ -197,7 +197,7 @@ def build_model(config: PretrainConfig, pieces: corpus.Pieces, packed: Path) -> 
     )
     with torch.no_grad():
         # the head starts at the pieces' frequencies instead of spending its first 100 steps on them
-        model.cls.predictions.bias.copy_(piece_shares(packed, pieces.size).log())
+        model.cls.predictions.bias.copy_(shares.log())
         vectors = Path(config.run) / "word2vec.npy"
         if config.word2vec:
             model.bert.embeddings.word_embeddings.weight.copy_(torch.from_numpy(np.load(vectors)))
@@ -386,10 +386,11 @@ class Trainer:
         self.peak = peak_flops(here.device)
         self.tokenizer = tokenization.read(self.packed)
         self.pieces = corpus.Pieces(self.tokenizer)
-        self.model = build_model(config, self.pieces, self.packed).to(here.device)
+        shares = piece_shares(self.packed, self.pieces.size)
+        self.model = build_model(config, self.pieces, shares).to(here.device)
         if self.options.compile:
             self.model.bert.compile()
-        self.loss: nn.Module = self._training_loss().to(here.device)
+        self.loss: nn.Module = self._training_loss(shares).to(here.device)
         if here.count > 1:
             self.loss = DistributedDataParallel(self.loss)
         self.optimizer = _optimizer(self.model, self.options)
@@ -471,10 +472,10 @@ class Trainer:
         self.position.flops += phase.batch * phase.length * self._flops
         return total
 
-    def _training_loss(self) -> MaskedLoss:
+    def _training_loss(self, shares: Tensor) -> MaskedLoss:
         if self.options.negatives is None:
             return MaskedLoss(self.model)
-        return SampledLoss(self.model, piece_shares(self.packed, self.pieces.size), self.options.negatives)
+        return SampledLoss(self.model, shares, self.options.negatives)
 
     def _seed_dropout(self, part: int) -> None:
         key = (self.config.seed, self.position.step, part, self.here.rank)

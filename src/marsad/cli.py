@@ -226,15 +226,17 @@ class _Before:
         if not path.exists():
             return cls()
         lines = bad = end = 0
-        line = last = b""
+        last = b""
         with path.open("rb+") as stream:
             for line in stream:
                 if not line.endswith(b"\n"):
                     break
                 lines, end, last = lines + 1, end + len(line), line
                 bad += b'"error": ' in line and "error" in _parsed_line(line, path, lines)
+            # parsed before anything is cut: what is no output of ours stays as it is
+            id = _parsed_line(last, path, lines).get("id") if last else None
             stream.truncate(end)
-        return cls(lines, bad, _parsed_line(last, path, lines).get("id") if last else None)
+        return cls(lines, bad, id)
 
     def behind(self, records: Iterable[Record]) -> Iterator[Record]:
         """The records that are still to be read; raises ConfigError where the inputs are not those of before."""

@@ -13,6 +13,7 @@ import lzma
 import os
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias, cast
 
@@ -23,6 +24,9 @@ Source: TypeAlias = "str | Path | BinaryIO"
 
 #: The suffixes of compressed files, which are read like what is in them.
 PACKED = (".gz", ".bz2", ".xz", ".zst")
+
+#: What reading a damaged file of these raises beside OSError.
+DAMAGE = (EOFError, lzma.LZMAError, zlib.error)
 
 
 class BadRecord(DataError):
@@ -75,14 +79,18 @@ def _opened_zst(path: str | Path, mode: str) -> object:
         import zstandard
     except ImportError:
         raise OSError("a .zst file needs zstandard: pip install 'marsad[zstd]'") from None
-    return io.BufferedReader(_ZstFile(Path(path).open(mode), zstandard.ZstdDecompressor()))
+    return io.BufferedReader(_ZstFile(Path(path).open(mode), zstandard))
 
 
 class _ZstFile(io.RawIOBase):
-    """The bytes in a .zst file, frame after frame; zstandard's own reader says nothing of a last frame cut short."""
+    """The bytes in a .zst file, frame after frame; EOFError where they are damaged or the last frame is cut short.
 
-    def __init__(self, file: Any, decompressor: Any) -> None:
-        self._file, self._decompressor = file, decompressor
+    zstandard's own reader ends in silence where a frame is cut short.
+    """
+
+    def __init__(self, file: Any, zstandard: Any) -> None:
+        self._file, self._error = file, zstandard.ZstdError
+        self._decompressor = zstandard.ZstdDecompressor()
         self._frame: Any = None
         self._packed, self._bytes = b"", memoryview(b"")
 
@@ -97,7 +105,10 @@ class _ZstFile(io.RawIOBase):
                     raise EOFError("the last frame has no end")
                 return 0
             self._frame = self._frame or self._decompressor.decompressobj()
-            self._bytes = memoryview(self._frame.decompress(packed))
+            try:
+                self._bytes = memoryview(self._frame.decompress(packed))
+            except self._error as error:
+                raise EOFError(str(error)) from None
             self._packed = b""
             if self._frame.eof:
                 self._packed, self._frame = self._frame.unused_data, None
@@ -115,11 +126,8 @@ def numbered(source: Source) -> Iterator[tuple[int, bytes]]:
     if not isinstance(source, str | Path):
         yield from ((number, _bare(number, line)) for number, line in enumerate(source, 1))
         return
-    with opened(source) as stream:
-        try:
-            yield from numbered(stream)
-        except damage() as error:
-            raise OSError(f"damaged or cut short ({error}); get the file again") from None
+    with _reading(source) as stream:
+        yield from numbered(stream)
 
 
 def whole(source: Source) -> str:
@@ -136,21 +144,18 @@ def whole(source: Source) -> str:
 def _bytes(source: Source) -> bytes:
     if not isinstance(source, str | Path):
         return source.read()
-    with opened(source) as stream:
+    with _reading(source) as stream:
+        return stream.read()
+
+
+@contextmanager
+def _reading(path: str | Path) -> Iterator[BinaryIO]:
+    """An open file whose damage is an OSError, like all else that keeps a file from being read."""
+    with opened(path) as stream:
         try:
-            return stream.read()
-        except damage() as error:
+            yield stream
+        except DAMAGE as error:
             raise OSError(f"damaged or cut short ({error}); get the file again") from None
-
-
-def damage() -> tuple[type[Exception], ...]:
-    """What the unpackers raise on damaged files, beside OSError."""
-    kinds: tuple[type[Exception], ...] = (EOFError, lzma.LZMAError, zlib.error)
-    try:
-        import zstandard
-    except ImportError:
-        return kinds
-    return (*kinds, zstandard.ZstdError)
 
 
 def not_utf8(error: UnicodeDecodeError) -> str:
