@@ -8,6 +8,7 @@ text to entities in ONNX Runtime (fp32) on one thread. The test split is not tou
 """
 
 import argparse
+import json
 import tempfile
 import time
 from collections.abc import Sequence
@@ -44,7 +45,7 @@ def measure(name: str, options: argparse.Namespace) -> list[str]:
     shape = PretrainShape(layers, hidden, heads=hidden // 64, intermediate=4 * hidden)
     directory = options.runs / name
     encoder = pretrain.main(_pretraining(shape, directory, options))
-    summary = benchmark.json.loads((encoder / "training.json").read_text(encoding="utf-8"))
+    summary = json.loads((encoder / "training.json").read_text(encoding="utf-8"))
     config = _fine_tuning(encoder, directory, options)
     scores = benchmark.main(config)["seeds"]
     f1 = sum(score["default"]["micro avg"] for score in scores) / len(scores)

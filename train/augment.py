@@ -13,9 +13,8 @@ def substitute(documents: Sequence[Document], rate: float, seed: int) -> list[Do
     for document in documents:
         for span in document.entities:
             mention = document.text[span.start : span.end]
-            if not (
-                mention.startswith("ل") and document.text[: span.start].endswith("ل")
-            ):  # لل: has the article, or not
+            # behind ل, a mention that starts with ل may have lost the alef of its article
+            if not (mention.startswith("ل") and document.text.endswith("ل", 0, span.start)):
                 pool.setdefault(span.label, []).append(mention)
     chooser = random.Random(seed)
     return [_substituted(document, pool, rate, chooser) for document in documents]

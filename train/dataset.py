@@ -142,14 +142,17 @@ def _partial(source: PartialSource, data: DataSection) -> Partial:
 def _allowed(allow: Mapping[str, Sequence[str]], found: Iterable[str], labels: Sequence[str]) -> dict[str, int]:
     """Bit sets of our tags by tag of theirs: a B- tag allows the B- tags of our labels, an I- tag their I- tags."""
     bits = bits_of(labels)
-    anything = (1 << len(bits)) - 1
     rows = {}
     for theirs in found:
-        for prefix in ("B-", "I-") if theirs != "O" else ("",):
-            ours = allow.get(theirs, ())
-            begin = [f"{p}{label}" for label in ours if label != "O" for p in ([prefix] if prefix else ["B-", "I-"])]
-            outside = ["O"] if "O" in ours else []
-            rows[prefix + theirs] = sum(bits[tag] for tag in (*begin, *outside)) if ours else anything
+        ours = allow.get(theirs, ("O", *labels))  # what is not named says nothing: all is allowed
+        outside = bits["O"] if "O" in ours else 0
+        begin, inside = (sum(bits[f"{prefix}-{label}"] for label in ours if label != "O") for prefix in "BI")
+        if theirs == "O":
+            rows["O"] = outside | begin | inside
+        elif theirs in allow:
+            rows[f"B-{theirs}"], rows[f"I-{theirs}"] = outside | begin, outside | inside
+        else:
+            rows[f"B-{theirs}"] = rows[f"I-{theirs}"] = outside | begin | inside
     return rows
 
 
